@@ -1,0 +1,4 @@
+//! The page: plain data in, text out. Knows nothing of simulator or broker.
+
+pub mod moment;
+pub mod table;
