@@ -1,0 +1,184 @@
+//! Settings of a node and of a topic, under Kafka's own property names.
+//!
+//! Defaults are Kafka's. A property that we do not know, or a value that it cannot have, is an error in words.
+
+use crate::rules::Rules;
+use crate::types::NodeId;
+use std::collections::BTreeMap;
+
+/// A peer of the metadata quorum: one entry of `controller.quorum.voters`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Voter {
+    /// `id` of `id@host:port`.
+    pub id: NodeId,
+    /// Host name.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What a node is told when its process starts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NodeConfig {
+    /// `node.id`.
+    pub node_id: NodeId,
+    /// `process.roles` has `broker`.
+    pub is_broker: bool,
+    /// `process.roles` has `controller`.
+    pub is_controller: bool,
+    /// Advertised listener.
+    pub host: String,
+    /// Advertised listener.
+    pub port: u16,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `controller.quorum.voters`.
+    pub voters: Vec<Voter>,
+    /// Cluster id that `meta.properties` must agree with.
+    pub cluster_id: String,
+    /// Everything else, by name; see [`Settings`].
+    pub settings: Settings,
+    /// Museum.
+    pub rules: Rules,
+}
+
+macro_rules! settings {
+    ($(#[$meta:meta])* $struct:ident { $( $(#[$doc:meta])* $field:ident : $name:literal = $default:expr, $min:expr, $max:expr; )* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $struct { $( $(#[$doc])* pub $field: i64, )* }
+
+        impl Default for $struct {
+            fn default() -> Self { $struct { $( $field: $default, )* } }
+        }
+
+        impl $struct {
+            /// Kafka's names of all properties, in order.
+            pub const NAMES: &'static [&'static str] = &[$($name,)*];
+
+            /// Sets one property by name. The error is a fragment that fits after "property `name`".
+            pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+                match name {
+                    $($name => {
+                        let number: i64 = match value { "true" => 1, "false" => 0, _ => value.parse().map_err(|_| format!("is not a whole number: `{value}`"))? };
+                        if !($min..=$max).contains(&number) {
+                            return Err(format!("must be between {} and {}, not {number}", $min, $max));
+                        }
+                        self.$field = number;
+                        Ok(())
+                    })*
+                    _ => Err(format!("is not known; known are {}", Self::NAMES.join(", "))),
+                }
+            }
+
+            /// The value of a property by name.
+            pub fn get(&self, name: &str) -> Option<i64> {
+                match name { $($name => Some(self.$field),)* _ => None }
+            }
+        }
+    };
+}
+
+pub(crate) use settings;
+
+settings! {
+    /// Properties of a node that are numbers (booleans are 0 and 1). Also the defaults of topics.
+    Settings {
+        /// A follower that has not caught up to the leader's log end for this long leaves the ISR.
+        replica_lag_time_max_ms: "replica.lag.time.max.ms" = 30_000, 1, i64::MAX;
+        /// The longest a follower's fetch waits at the leader.
+        replica_fetch_wait_max_ms: "replica.fetch.wait.max.ms" = 500, 0, i64::MAX;
+        /// Bytes a follower asks for, for each partition.
+        replica_fetch_max_bytes: "replica.fetch.max.bytes" = 1_048_576, 1, i32::MAX as i64;
+        /// A fetcher rests this long after an error.
+        replica_fetch_backoff_ms: "replica.fetch.backoff.ms" = 1_000, 0, i64::MAX;
+        /// A fetch without answer for this long is given up.
+        replica_socket_timeout_ms: "replica.socket.timeout.ms" = 30_000, 1, i64::MAX;
+        /// High watermarks are written to disk this often.
+        replica_high_watermark_checkpoint_interval_ms: "replica.high.watermark.checkpoint.interval.ms" = 5_000, 1, i64::MAX;
+        /// Default of `min.insync.replicas` for topics.
+        min_insync_replicas: "min.insync.replicas" = 1, 1, 100;
+        /// Default of the topic property of the same name.
+        unclean_leader_election_enable: "unclean.leader.election.enable" = 0, 0, 1;
+        /// 1 where consumers may fetch from a replica of their own rack (`replica.selector.class`, KIP-392).
+        replica_selector_rack_aware: "replica.selector.rack.aware" = 0, 0, 1;
+        /// A broker says that it lives this often.
+        broker_heartbeat_interval_ms: "broker.heartbeat.interval.ms" = 2_000, 1, i64::MAX;
+        /// A broker that has not said so for this long is fenced.
+        broker_session_timeout_ms: "broker.session.timeout.ms" = 9_000, 1, i64::MAX;
+        /// A follower of the quorum that hears nothing for this long becomes a candidate; a leader that hears no majority for this long resigns.
+        controller_quorum_fetch_timeout_ms: "controller.quorum.fetch.timeout.ms" = 2_000, 1, i64::MAX;
+        /// A candidate that has no majority by then tries again.
+        controller_quorum_election_timeout_ms: "controller.quorum.election.timeout.ms" = 1_000, 1, i64::MAX;
+        /// Longest pause after a lost election.
+        controller_quorum_election_backoff_max_ms: "controller.quorum.election.backoff.max.ms" = 1_000, 1, i64::MAX;
+        /// A quorum request without answer for this long is given up.
+        controller_quorum_request_timeout_ms: "controller.quorum.request.timeout.ms" = 2_000, 1, i64::MAX;
+        /// A metadata snapshot is written after this many bytes of new records.
+        metadata_log_max_record_bytes_between_snapshots: "metadata.log.max.record.bytes.between.snapshots" = 20_971_520, 1, i64::MAX;
+        /// Bytes of a segment of the metadata log. Whole segments below the snapshots are deleted.
+        metadata_log_segment_bytes: "metadata.log.segment.bytes" = 1_073_741_824, 256, i32::MAX as i64;
+        /// Bytes that one fetch of the metadata log or of a snapshot asks for; at least one batch always comes.
+        internal_metadata_max_fetch_size_in_bytes: "internal.metadata.max.fetch.size.in.bytes" = 8_388_608, 1, i32::MAX as i64;
+        /// The active controller writes a record of nothing when it has written nothing for this long; 0 means never.
+        metadata_max_idle_interval_ms: "metadata.max.idle.interval.ms" = 500, 0, i64::MAX;
+        /// The active controller moves leadership back to preferred replicas this often; 0 means never.
+        leader_imbalance_check_interval_ms: "leader.imbalance.check.interval.ms" = 300_000, 0, i64::MAX;
+        /// Partitions of a topic that is created without a number.
+        num_partitions: "num.partitions" = 1, 1, 10_000;
+        /// Replicas of a topic that is created without a number.
+        default_replication_factor: "default.replication.factor" = 1, 1, 100;
+        /// Segments older than their retention are looked for this often.
+        log_retention_check_interval_ms: "log.retention.check.interval.ms" = 300_000, 1, i64::MAX;
+        /// Recovery points and log starts are written to disk this often.
+        log_flush_offset_checkpoint_interval_ms: "log.flush.offset.checkpoint.interval.ms" = 60_000, 1, i64::MAX;
+        /// A broker gives up a controlled shutdown after this long.
+        controlled_shutdown_timeout_ms: "controlled.shutdown.timeout.ms" = 30_000, 1, i64::MAX;
+    }
+}
+
+settings! {
+    /// Properties of a topic.
+    TopicConfig {
+        /// With fewer in-sync replicas an acks=all write is refused and the high watermark rests (KIP-966).
+        min_insync_replicas: "min.insync.replicas" = 1, 1, 100;
+        /// 1: a replica outside the ISR may lead when nobody else lives.
+        unclean_leader_election_enable: "unclean.leader.election.enable" = 0, 0, 1;
+        /// Bytes of a segment.
+        segment_bytes: "segment.bytes" = 1_073_741_824, 256, i32::MAX as i64;
+        /// Age of a segment's first record at which it is closed.
+        segment_ms: "segment.ms" = 604_800_000, 1, i64::MAX;
+        /// Bytes of log between two index entries.
+        index_interval_bytes: "index.interval.bytes" = 4_096, 0, i32::MAX as i64;
+        /// Size limit of an index file.
+        segment_index_bytes: "segment.index.bytes" = 10_485_760, 16, i32::MAX as i64;
+        /// Age at which records may go; -1 means never.
+        retention_ms: "retention.ms" = 604_800_000, -1, i64::MAX;
+        /// Size of a log above which the oldest segments go; -1 means no limit.
+        retention_bytes: "retention.bytes" = -1, -1, i64::MAX;
+        /// Records after which the log is synced.
+        flush_messages: "flush.messages" = i64::MAX, 1, i64::MAX;
+        /// Time after which the log is synced.
+        flush_ms: "flush.ms" = i64::MAX, 0, i64::MAX;
+        /// Largest batch.
+        max_message_bytes: "max.message.bytes" = 1_048_588, 0, i32::MAX as i64;
+        /// How long a segment file stays after its deletion.
+        file_delete_delay_ms: "file.delete.delay.ms" = 60_000, 0, i64::MAX;
+    }
+}
+
+impl TopicConfig {
+    /// The node's defaults, overridden by the topic's own properties; values that do not fit are ignored, since
+    /// the controller has already refused them.
+    pub fn of(settings: &Settings, overrides: &BTreeMap<String, String>) -> TopicConfig {
+        let mut config = TopicConfig {
+            min_insync_replicas: settings.min_insync_replicas,
+            unclean_leader_election_enable: settings.unclean_leader_election_enable,
+            ..TopicConfig::default()
+        };
+        for (name, value) in overrides {
+            let _ = config.set(name, value);
+        }
+        config
+    }
+}
