@@ -1,0 +1,98 @@
+//! Cutting a log's end, and emptying it.
+//!
+//! A cut is a change of a file's length, and it is durable only after a sync. Were new batches written behind it
+//! before that, a power failure could leave new ones followed by old ones at the same places, each with a good
+//! checksum. So until the cut is durable the next append begins a new segment; recovery then finds the old batches
+//! overlapped by the base of the next segment, and cuts them there.
+//!
+//! Sources: Kafka's UnifiedLog.truncateTo and truncateFullyAndStartAt; KAFKA-10706, KAFKA-9491.
+
+use super::{Log, LogError};
+use crate::disk::Disk;
+use crate::machine::Outbox;
+use crate::note::{Note, TruncateReason};
+use crate::types::Offset;
+
+impl Log {
+    /// Cuts the log: `to` is the new end. Below the start: everything goes and the log restarts at `to`. A batch that
+    /// holds `to` goes whole, and the log ends where it began. At or above the end only the epoch cache is cut.
+    /// True if something was cut.
+    pub fn truncate_to(
+        &mut self,
+        to: Offset,
+        reason: TruncateReason,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<bool, LogError> {
+        self.flusher.sweep(disk);
+        if to >= self.log_end_offset {
+            if self.epochs.truncate_from_end(to) {
+                self.write_epochs(disk)?;
+            }
+            return Ok(false);
+        }
+        if to < self.log_start_offset || to < self.segments[0].base {
+            self.restart_at(to, disk, out)?;
+            return Ok(true);
+        }
+        let keep = self.segment_of(to) + 1;
+        // Newest first: whatever is left of this after a crash has no hole.
+        while self.segments.len() > keep {
+            let segment = self.segments.pop().expect("there are more than are kept");
+            self.delete_segment(&segment, disk)?;
+            self.tail.clear();
+        }
+        self.cuts += 1;
+        let active = self.segments.last_mut().expect("one is kept");
+        let gone = active.cut(to, self.cuts, disk)?;
+        let end = gone.map_or(to, |base| base.min(to));
+        if end < self.log_start_offset {
+            self.restart_at(to, disk, out)?;
+            return Ok(true);
+        }
+        let from = self.log_end_offset;
+        self.tail.truncate(end);
+        self.lower_end(end);
+        if self.epochs.truncate_from_end(end) {
+            self.write_epochs(disk)?;
+        }
+        out.note(Note::Truncated {
+            partition: self.partition,
+            from,
+            to: end,
+            reason,
+        });
+        self.flush(out);
+        Ok(true)
+    }
+
+    /// Empties the log; it then starts and ends at `at`.
+    pub fn restart_at(&mut self, at: Offset, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
+        if at < 0 {
+            return Err(LogError::OutOfRange);
+        }
+        self.flusher.sweep(disk);
+        for segment in std::mem::take(&mut self.segments) {
+            self.delete_segment(&segment, disk)?;
+        }
+        self.tail.clear();
+        self.create_segment(at, disk)?;
+        self.log_start_offset = at;
+        self.lower_end(at);
+        if self.epochs.clear() {
+            self.write_epochs(disk)?;
+        }
+        out.note(Note::Restarted {
+            partition: self.partition,
+            at,
+        });
+        self.flush(out);
+        Ok(())
+    }
+
+    fn lower_end(&mut self, end: Offset) {
+        self.log_end_offset = end;
+        self.recovery_point = self.recovery_point.min(end);
+        self.flusher.lower(end);
+    }
+}
