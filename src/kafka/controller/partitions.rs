@@ -1,0 +1,133 @@
+//! What all decisions about partitions share: their effective properties, and changes of many at once.
+//!
+//! Deliberately does not know: requests.
+//!
+//! Sources: `ReplicationControlManager.generateLeaderAndIsrUpdates`, `ConfigurationControlManager`.
+
+use super::partition_change::{Change, Election, PartitionChangeBuilder};
+use super::{Batch, Controller};
+use crate::config::TopicConfig;
+use crate::note::PartitionState;
+use crate::types::{NodeId, TopicPartition, Uuid};
+use std::collections::BTreeMap;
+
+/// A node that must go from ISRs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It may come back with all that it has.
+    Clean(NodeId),
+    /// It came back and may have lost records: out of the ELR too.
+    Unclean(NodeId),
+}
+
+impl Departure {
+    fn node(self) -> NodeId {
+        match self {
+            Departure::Clean(node) | Departure::Unclean(node) => node,
+        }
+    }
+}
+
+impl Controller {
+    /// A topic's properties: its own, else the cluster's, else the node's.
+    pub(super) fn topic_config(&self, own: &BTreeMap<String, String>) -> TopicConfig {
+        match self.image.configs.get("") {
+            None => TopicConfig::of(&self.settings, own),
+            Some(defaults) => {
+                let mut merged = defaults.clone();
+                merged.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+                TopicConfig::of(&self.settings, &merged)
+            }
+        }
+    }
+
+    fn config_of(&self, topic: Uuid) -> Option<TopicConfig> {
+        let name = &self.image.topics.get(&topic)?.name;
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Some(self.topic_config(self.image.configs.get(name).unwrap_or(&NONE)))
+    }
+
+    /// `min.insync.replicas`, but never more than there are replicas.
+    pub(super) fn min_isr(&self, topic: Uuid) -> usize {
+        let configured = self
+            .config_of(topic)
+            .map_or(1, |config| config.min_insync_replicas as usize);
+        let partitions = self.image.topics.get(&topic).map(|topic| &topic.partitions);
+        let replicas = partitions
+            .and_then(|partitions| partitions.values().next())
+            .map(|state| state.replicas.len());
+        configured.min(replicas.unwrap_or(1))
+    }
+
+    /// How a leader is looked for when nobody asked for one.
+    pub(super) fn usual_election(&self, topic: Uuid) -> Election {
+        match self
+            .config_of(topic)
+            .map_or(0, |config| config.unclean_leader_election_enable)
+        {
+            0 => Election::Online,
+            _ => Election::Unclean,
+        }
+    }
+
+    pub(super) fn partitions_where(&self, holds: impl Fn(&PartitionState) -> bool) -> Vec<TopicPartition> {
+        let topics = self.image.topics.values();
+        let all = topics.flat_map(|topic| topic.partitions.iter().map(|(index, state)| (topic.id, *index, state)));
+        let wanted = all.filter(|(.., state)| holds(state));
+        wanted
+            .map(|(topic, partition, _)| TopicPartition { topic, partition })
+            .collect()
+    }
+
+    /// What a partition becomes with the ISR `target_isr`; `departed` may not lead, whatever the image says.
+    pub(super) fn partition_change(
+        &self,
+        partition: TopicPartition,
+        target_isr: Vec<NodeId>,
+        election: Election,
+        departed: Option<Departure>,
+    ) -> Option<Change> {
+        let gone = departed.map(Departure::node);
+        let unclean_shutdown = match departed {
+            Some(Departure::Unclean(node)) => Some(node),
+            _ => None,
+        };
+        PartitionChangeBuilder {
+            partition,
+            state: self.image.partition(partition)?,
+            last_known_elr: self.image.last_known_elr(partition),
+            min_isr: self.min_isr(partition.topic),
+            elr_enabled: self.elr_enabled(),
+            election,
+            target_isr,
+            unclean_shutdown,
+            is_acceptable_leader: &|node| Some(node) != gone && self.is_active(node),
+        }
+        .build()
+    }
+
+    /// Changes whatever of `partitions` must change, because a node departed or because the world looks different.
+    pub(super) fn update_partitions(
+        &mut self,
+        partitions: &[TopicPartition],
+        departed: Option<Departure>,
+        batch: &mut Batch<'_>,
+    ) {
+        let gone = departed.map(Departure::node);
+        for partition in partitions {
+            let Some(state) = self.image.partition(*partition) else {
+                continue;
+            };
+            let target_isr = state
+                .isr
+                .iter()
+                .copied()
+                .filter(|replica| Some(*replica) != gone)
+                .collect();
+            let election = self.usual_election(partition.topic);
+            if let Some(change) = self.partition_change(*partition, target_isr, election, departed) {
+                self.write_partition(change.record, change.unclean, batch);
+            }
+        }
+    }
+}
