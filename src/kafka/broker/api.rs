@@ -1,0 +1,217 @@
+//! Who answers which request: the one place where a request meets its handler.
+
+use super::{Broker, active::Active, listener::Incoming, metadata, refusal};
+use crate::disk::Disk;
+use crate::log::LogError;
+use crate::machine::{Call, CallResult, Channel, Outbox};
+use crate::types::{ConnId, METADATA_TOPIC_ID, Now, RequestId};
+use kafka_protocol::messages::{FetchRequest, RequestKind};
+
+/// How long a request that was passed on to the controller may take.
+const FORWARD_TIMEOUT_MS: u64 = 30_000;
+
+fn is_metadata_fetch(request: &FetchRequest) -> bool {
+    request
+        .topics
+        .first()
+        .is_some_and(|topic| topic.topic_id == METADATA_TOPIC_ID)
+}
+
+impl Broker {
+    /// Handles one request. Gives its connection back if the request has no answer at all.
+    pub(super) fn handle(
+        &mut self,
+        incoming: Incoming,
+        now: Now,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<Option<ConnId>, LogError> {
+        let Incoming { id, version, body } = incoming;
+        match body {
+            RequestKind::ApiVersions(_) => out.reply(id, metadata::api_versions()),
+            RequestKind::Metadata(request) => {
+                let controller = self.passes_on();
+                out.reply(
+                    id,
+                    metadata::metadata(&request, version, &self.image, &self.config.cluster_id, controller),
+                );
+            }
+            RequestKind::DescribeCluster(_) => {
+                let controller = self.passes_on();
+                out.reply(
+                    id,
+                    metadata::describe_cluster(&self.image, &self.config.cluster_id, controller),
+                );
+            }
+            RequestKind::DescribeConfigs(request) => {
+                out.reply(
+                    id,
+                    metadata::describe_configs(&request, &self.image, &self.config.settings),
+                );
+            }
+            RequestKind::Fetch(ref request) if is_metadata_fetch(request) => {
+                self.quorum.handle(id, &body, now, disk, out)?
+            }
+            RequestKind::Vote(_)
+            | RequestKind::BeginQuorumEpoch(_)
+            | RequestKind::EndQuorumEpoch(_)
+            | RequestKind::FetchSnapshot(_)
+            | RequestKind::DescribeQuorum(_) => self.quorum.handle(id, &body, now, disk, out)?,
+            RequestKind::Produce(_)
+            | RequestKind::Fetch(_)
+            | RequestKind::ListOffsets(_)
+            | RequestKind::OffsetForLeaderEpoch(_)
+            | RequestKind::DeleteRecords(_) => return self.handle_data(id, version, &body, now, disk, out),
+            RequestKind::BrokerRegistration(_) | RequestKind::BrokerHeartbeat(_) | RequestKind::AlterPartition(_) => {
+                self.decide(id, &body, now, disk, out)?;
+            }
+            RequestKind::CreateTopics(_)
+            | RequestKind::DeleteTopics(_)
+            | RequestKind::CreatePartitions(_)
+            | RequestKind::ElectLeaders(_)
+            | RequestKind::IncrementalAlterConfigs(_) => self.decide_or_forward(id, version, body, now, disk, out)?,
+            // The API table lets nothing else through.
+            _ => self.listener.hang_up(id, &mut out.outputs),
+        }
+        Ok(None)
+    }
+
+    /// Produce, fetch and offsets belong to the replicas.
+    fn handle_data(
+        &mut self,
+        id: RequestId,
+        version: i16,
+        body: &RequestKind,
+        now: Now,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<Option<ConnId>, LogError> {
+        let Some(serving) = &mut self.serving else {
+            self.listener.hang_up(id, &mut out.outputs);
+            return Ok(None);
+        };
+        let (replicas, image) = (&mut serving.replicas, &self.image);
+        match body {
+            RequestKind::Produce(request) => {
+                replicas.produce(id, request, image, now, disk, out)?;
+                if request.acks == 0 {
+                    return Ok(self.listener.forget(id));
+                }
+            }
+            RequestKind::Fetch(request) => replicas.fetch(id, request, version, image, now, disk, out)?,
+            RequestKind::ListOffsets(request) => replicas.list_offsets(id, request, version, image, now, disk, out)?,
+            RequestKind::OffsetForLeaderEpoch(request) => {
+                replicas.offset_for_leader_epoch(id, request, image, now, disk, out)?
+            }
+            RequestKind::DeleteRecords(request) => replicas.delete_records(id, request, image, now, disk, out)?,
+            _ => unreachable!("called for these five"),
+        }
+        Ok(None)
+    }
+
+    /// The broker to name as "controller" to clients: one that passes on what the controller decides. This one does.
+    fn passes_on(&self) -> Option<crate::NodeId> {
+        let own = self.config.node_id;
+        let lives = |id: &crate::NodeId| self.image.brokers.get(id).is_some_and(|broker| !broker.fenced);
+        Some(own)
+            .filter(lives)
+            .or_else(|| self.image.brokers.keys().copied().find(lives))
+    }
+
+    /// The active controller decides; any other node says that it is not the one.
+    fn decide(
+        &mut self,
+        id: RequestId,
+        request: &RequestKind,
+        now: Now,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<(), LogError> {
+        if let Some(active) = &mut self.active {
+            if active.handle(id, None, request, &mut self.quorum, now, disk, out)? {
+                return Ok(());
+            }
+            self.deactivate(out);
+        }
+        self.refuse(id, request, out);
+        Ok(())
+    }
+
+    fn refuse(&mut self, id: RequestId, request: &RequestKind, out: &mut Outbox) {
+        match refusal::not_controller(request) {
+            Some(response) => out.reply(id, response),
+            None => self.listener.hang_up(id, &mut out.outputs),
+        }
+    }
+
+    /// As [`Broker::decide`], but a broker passes the request on for its client (KIP-590).
+    fn decide_or_forward(
+        &mut self,
+        id: RequestId,
+        version: i16,
+        request: RequestKind,
+        now: Now,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<(), LogError> {
+        match self.quorum.leader() {
+            Some(leader) if leader != self.config.node_id && self.serving.is_some() => {
+                self.next_forward += 1;
+                self.forwarded.insert(self.next_forward, id);
+                let call = Call {
+                    to: leader,
+                    channel: Channel::Forward,
+                    tag: self.next_forward,
+                    request,
+                    timeout_ms: FORWARD_TIMEOUT_MS,
+                };
+                // In the client's version, so that the answer has just the fields that the client can read.
+                self.call(call, Some(version), now, out);
+                Ok(())
+            }
+            _ => self.decide(id, &request, now, disk, out),
+        }
+    }
+
+    /// The controller's answer to a request that was passed on. Without one, nobody knows what became of it.
+    pub(super) fn on_forwarded(&mut self, tag: u64, result: CallResult, out: &mut Outbox) {
+        let Some(id) = self.forwarded.remove(&tag) else { return };
+        match result {
+            Ok(response) => out.reply(id, response),
+            Err(_) => self.listener.hang_up(id, &mut out.outputs),
+        }
+    }
+
+    /// This node is no longer the active controller.
+    pub(super) fn deactivate(&mut self, out: &mut Outbox) {
+        if let Some(active) = self.active.take() {
+            for id in active.deactivate(out) {
+                self.listener.hang_up(id, &mut out.outputs);
+            }
+        }
+    }
+
+    /// Takes office, or leaves it, as the quorum says. A leader is active once it has applied everything that was
+    /// committed up to and including the first record of its own epoch.
+    pub(super) fn follow_leadership(&mut self, now: Now, out: &mut Outbox) {
+        let epoch = self.quorum.epoch();
+        let leads = self.quorum.is_leader();
+        if self
+            .active
+            .as_ref()
+            .is_some_and(|active| !leads || active.epoch() != epoch)
+        {
+            self.deactivate(out);
+        }
+        if leads
+            && self.active.is_none()
+            && self
+                .quorum
+                .epoch_start_offset()
+                .is_some_and(|start| self.image.offset > start)
+        {
+            let entropy = crate::Entropy(self.entropy.next_u64());
+            self.active = Some(Active::activate(&self.config, &self.image, entropy, epoch, now, out));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a node shows of itself: plain values for viewers and tests, no way back into the machine.
+
+use super::{Broker, Phase};
+use crate::disk::Disk;
+use crate::log::LogError;
+use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicPartition};
+use bytes::Bytes;
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionSnapshot {
+    /// Its partition.
+    pub partition: TopicPartition,
+    /// Topic name as the image has it; empty if it has gone.
+    pub topic: String,
+    /// Whether it leads.
+    pub leads: bool,
+    /// As last heard.
+    pub leader_epoch: LeaderEpoch,
+    /// First offset.
+    pub log_start_offset: Offset,
+    /// Exclusive.
+    pub high_watermark: Offset,
+    /// Exclusive.
+    pub log_end_offset: Offset,
+    /// Durable up to here.
+    pub recovery_point: Offset,
+    /// As this replica knows it.
+    pub isr: Vec<NodeId>,
+    /// The epoch cache: first offset of each epoch.
+    pub epochs: Vec<(LeaderEpoch, Offset)>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its id.
+    pub node_id: NodeId,
+    /// Where its broker stands; none for a controller alone.
+    pub phase: Option<Phase>,
+    /// The incarnation's epoch.
+    pub broker_epoch: Option<BrokerEpoch>,
+    /// Leader of the quorum as this node knows it.
+    pub quorum_leader: Option<NodeId>,
+    /// Epoch of the quorum.
+    pub quorum_epoch: LeaderEpoch,
+    /// Whether it is the active controller.
+    pub active_controller: bool,
+    /// Metadata committed, as far as it knows.
+    pub metadata_high_watermark: Option<Offset>,
+    /// Metadata applied.
+    pub metadata_applied: Offset,
+    /// Its replicas.
+    pub partitions: Vec<PartitionSnapshot>,
+}
+
+impl Broker {
+    /// Everything about the node at once.
+    pub fn snapshot(&self) -> Snapshot {
+        let replicas = self.serving.iter().flat_map(|serving| serving.replicas.partitions());
+        let partitions = replicas.map(|replica| PartitionSnapshot {
+            partition: replica.id(),
+            topic: self
+                .image
+                .topics
+                .get(&replica.id().topic)
+                .map(|topic| topic.name.clone())
+                .unwrap_or_default(),
+            leads: replica.is_leader(),
+            leader_epoch: replica.leader_epoch(),
+            log_start_offset: replica.log().log_start_offset(),
+            high_watermark: replica.high_watermark(),
+            log_end_offset: replica.log().log_end_offset(),
+            recovery_point: replica.log().recovery_point(),
+            isr: replica.isr().to_vec(),
+            epochs: replica.log().epochs().to_vec(),
+        });
+        Snapshot {
+            node_id: self.config.node_id,
+            phase: self.serving.as_ref().map(|serving| serving.lifecycle.phase()),
+            broker_epoch: self.serving.as_ref().and_then(|serving| serving.lifecycle.epoch()),
+            quorum_leader: self.quorum.leader(),
+            quorum_epoch: self.quorum.epoch(),
+            active_controller: self.active.is_some(),
+            metadata_high_watermark: self.quorum.high_watermark(),
+            metadata_applied: self.image.offset,
+            partitions: partitions.collect(),
+        }
+    }
+
+    /// Where the broker stands; none for a controller alone.
+    pub fn phase(&self) -> Option<Phase> {
+        self.serving.as_ref().map(|serving| serving.lifecycle.phase())
+    }
+
+    /// Whether this node decides for the cluster.
+    pub fn is_active_controller(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// The metadata as the active controller has decided it, what is not committed yet included.
+    pub fn controller_image(&self) -> Option<&crate::metadata::MetadataImage> {
+        self.active.as_ref().map(super::active::Active::image)
+    }
+
+    /// How many partitions it leads.
+    pub fn leaderships(&self) -> usize {
+        self.serving
+            .iter()
+            .flat_map(|serving| serving.replicas.partitions())
+            .filter(|replica| replica.is_leader())
+            .count()
+    }
+
+    /// A replica of this broker.
+    pub fn replica(&self, partition: TopicPartition) -> Option<&crate::replication::Partition> {
+        self.serving
+            .as_ref()
+            .and_then(|serving| serving.replicas.partition(partition))
+    }
+
+    /// All batches of a replica's log, the metadata log's too, as reads return them.
+    pub fn read_log(&mut self, partition: TopicPartition, disk: &mut dyn Disk) -> Result<Bytes, LogError> {
+        if partition == crate::METADATA_PARTITION {
+            return self.quorum.read_log(disk);
+        }
+        let Some(serving) = &mut self.serving else {
+            return Ok(Bytes::new());
+        };
+        serving.replicas.read_log(partition, disk)
+    }
+}
