@@ -1,0 +1,243 @@
+//! What was promised, what a fault may take, and the verdict on every acknowledged record: X5, X14, losses.
+//!
+//! The promise of acks=all (KIP-966): a record that the controller's in-sync and eligible replicas hold is lost only
+//! if all of them stop uncleanly or are damaged before others have caught up, and the copy that is then elected was
+//! really destroyed by a fault. Those still counted on are the *guards* of a partition:
+//!
+//! ```text
+//!   joins the ISR, holds all that is committed          ──▶ guard
+//!   leaves, and at least min.insync.replicas remain     ──▶ no guard any more
+//!   leaves, and fewer remain (Kafka's ELR)              ──▶ stays guard
+//!   stops uncleanly, loses power, its disk is damaged   ──▶ no guard until it has left and joined again
+//! ```
+//!
+//! The controller's own ELR plays no part in this, so that a controller which forgets it cannot excuse itself. A stop
+//! by kill -9 counts as unclean because no broker can tell it from a power failure, but by itself it destroys
+//! nothing: with kills alone no loss is permitted. acks=1 promises only that one leader appended; acks=0 nothing.
+//!
+//! Sources: KIP-966, sections "Proposed changes" and "Unclean shutdown"; KIP-903; FDB's and TigerBeetle's fault budgets.
+
+use super::ghost::{Doubt, nodes};
+use super::partition::{Drop, Partition, Promise, State};
+use super::report::Check;
+use super::{Checks, marks};
+use crate::history::Outcome;
+use bytes::Bytes;
+use kafka::types::Offset;
+
+/// Who leads is what the quorum says; a voter that forgets may make it say anything.
+const QUORUM_DAMAGED: &str =
+    "a fault took durable data from a voter of the metadata quorum, which promises nothing then";
+
+/// An acknowledged record that was gone when the run was over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The record's value.
+    pub value: Bytes,
+    /// Topic and partition.
+    pub partition: (String, i32),
+    /// Where it was acknowledged; none with acks=0.
+    pub offset: Option<Offset>,
+    /// Why the promise does not cover it; none: it does, and the loss is a bug.
+    pub permitted: Option<String>,
+}
+
+impl Checks {
+    /// The controller's state has changed: who guards the committed records now.
+    pub(super) fn guard(&mut self, at: usize, before: Option<State>, next: State) {
+        let partition = &mut self.ghost.partitions[at];
+        let joined = next.isr & !before.map_or(0, |before| before.isr);
+        if next.isr.count_ones() >= partition.min_isr(next.replicas) {
+            partition.guards &= next.isr;
+        }
+        for member in nodes(joined) {
+            let replica = &partition.replicas[member];
+            let whole = !replica.uncertain && replica.lost.is_none() && replica.doubt == Doubt::None;
+            if whole && partition.agreed(member) >= partition.committed.end() {
+                partition.guards |= 1 << member;
+            }
+        }
+    }
+
+    /// A node stopped uncleanly or its disk was damaged: nothing is promised by its copies any more.
+    pub(super) fn unguard(&mut self, node: usize) {
+        for partition in &mut self.ghost.partitions {
+            partition.guards &= !(1 << node);
+            partition.replicas[node].registered = false;
+        }
+    }
+
+    /// A new leader holds the committed records only below `held`. Permitted or not, its log counts from now on.
+    pub(super) fn leader_lacks(&mut self, at: usize, node: usize, held: Offset, end: Offset) {
+        let permitted = self.permits(at, node);
+        let partition = &mut self.ghost.partitions[at];
+        let epoch = partition.replicas[node].leader_epoch;
+        let lost = partition.replicas[node].lost;
+        let acked = partition.acked_end > held;
+        let copies = partition.copies(held);
+        let unguarded = partition.guards == 0;
+        if permitted.is_none() {
+            let (name, what) = (self.topic_name(at), lost.map_or("", |lost| lost.what));
+            let now = self.now;
+            self.report.fire(Check::X5, now, Some(node), || {
+                let acked = if acked { ", acknowledged ones among them" } else { "" };
+                format!("A new leader holds all that is committed. {name} is committed up to {end}{acked}, but the leader of epoch {epoch} holds it only up to {held}.")
+            });
+            if lost.is_some() && !unguarded {
+                self.report.fire(Check::D6, now, Some(node), || {
+                    format!("A replica that lost data is not elected while others hold it. This one lost records of {name} ({what}) and leads epoch {epoch} with {held} of {end} committed offsets.")
+                });
+            }
+            if acked && copies == 0 {
+                self.no_copy_left(at, node, held);
+            }
+        } else if acked {
+            self.marks.set(marks::PERMITTED_LOSS);
+        }
+        let partition = &mut self.ghost.partitions[at];
+        partition.drops.push(Drop {
+            from: held,
+            to: end,
+            permitted,
+        });
+        partition.reset_epoch = epoch;
+        partition.acked_end = partition.acked_end.min(held);
+        partition.uncommit(held);
+        for (other, replica) in partition.replicas.iter_mut().enumerate() {
+            replica.must_hold = replica.must_hold.min(held);
+            if other != node && replica.log.end() > held {
+                replica.suspended = Some(held);
+            }
+        }
+        partition.replicas[node].lost = None;
+        partition.replicas[node].suspended = None;
+    }
+
+    /// Why `node` may lead without some of the committed records; none if it may not.
+    fn permits(&self, at: usize, node: usize) -> Option<String> {
+        let partition = &self.ghost.partitions[at];
+        if self.quorum.excused {
+            return Some(QUORUM_DAMAGED.to_owned());
+        }
+        if partition.unclean_epoch > partition.completed_epoch && partition.promise.unclean_leader_election {
+            return Some(format!(
+                "unclean.leader.election.enable is true, and epoch {} began with an unclean election",
+                partition.unclean_epoch
+            ));
+        }
+        let lost = partition.replicas[node].lost?;
+        if !lost.injected || partition.guards != 0 || (partition.promise.flush_messages == 1 && !lost.destructive) {
+            return None;
+        }
+        Some(format!(
+            "every replica that was in sync or eligible had stopped uncleanly or was damaged, and broker {} lost its copy ({})",
+            self.name(node),
+            lost.what
+        ))
+    }
+
+    /// X14.
+    pub(super) fn no_copy_left(&mut self, at: usize, node: usize, offset: Offset) {
+        let name = self.topic_name(at);
+        let promise = self.ghost.partitions[at].promise_of(offset);
+        let (held, durable) = promise.map_or((Vec::new(), Vec::new()), |promise| {
+            (self.ghost.names(promise.held), self.ghost.names(promise.durable))
+        });
+        self.report.fire(Check::X14, self.now, Some(node), || {
+            format!("An acknowledged record is on some replica while fewer than min.insync.replicas in-sync replicas are lost. No replica of {name} holds offset {offset} any more; when it was acknowledged, brokers {held:?} held it, durably {durable:?}.")
+        });
+    }
+
+    /// The verdict on one acknowledged send: none if it is still there, or was legally deleted.
+    pub(super) fn loss(&self, send: usize) -> Option<Loss> {
+        let send = &self.history.sends[send];
+        let Outcome::Acked { offset, time_ns } = send.outcome else {
+            return None;
+        };
+        let seen = &self.history.partitions[send.partition as usize];
+        let partition = self
+            .linked(send.partition as usize)
+            .map(|at| &self.ghost.partitions[at]);
+        if let (Some(offset), Some(partition)) = (offset, partition)
+            && (offset < partition.deleted_to || partition.deleted)
+        {
+            return None;
+        }
+        let hash = super::batch::hash(&send.value);
+        let in_log = offset
+            .is_some_and(|offset| partition.is_some_and(|partition| partition.committed_value(offset) == Some(hash)));
+        let there = match self.context.verifier {
+            Some(_) => {
+                let unread = offset.is_some_and(|offset| offset >= seen.verified_end);
+                send.verified_at.is_some() || (self.client.cut_short && unread && in_log)
+            }
+            None => in_log || send.read_at.is_some() && offset.is_none(),
+        };
+        if there {
+            return None;
+        }
+        let permitted = match (send.acks, offset) {
+            (0, _) | (_, None) => Some("acks=0 asks for no promise".to_owned()),
+            (1, Some(offset)) => partition.and_then(|partition| lost_by_failover(partition, offset, hash, time_ns)),
+            (_, Some(offset)) if !in_log => partition
+                .and_then(|partition| {
+                    partition
+                        .drops
+                        .iter()
+                        .rev()
+                        .find(|drop| drop.from <= offset && offset < drop.to)
+                })
+                .and_then(|drop| drop.permitted.clone()),
+            _ => None,
+        };
+        let excused = || self.quorum.excused.then(|| QUORUM_DAMAGED.to_owned());
+        Some(Loss {
+            value: send.value.clone(),
+            partition: (seen.topic.clone(), seen.partition),
+            offset,
+            permitted: permitted.or_else(excused),
+        })
+    }
+}
+
+/// acks=1 promises that a leader appended, not that the next one has it.
+fn lost_by_failover(partition: &Partition, offset: Offset, hash: u64, acked_ns: u64) -> Option<String> {
+    let epoch = partition.epoch_of(offset, hash)?;
+    let later = partition.leaders.range(epoch + 1..).next().map(|(later, _)| *later);
+    let stop = partition
+        .leaders
+        .get(&epoch)
+        .and_then(|leader| partition.replicas[*leader].crashed_at);
+    let crashed = stop.is_some_and(|stop| stop >= acked_ns);
+    match later {
+        Some(later) => Some(format!(
+            "acks=1 promises one leader's append, and leadership went from epoch {epoch} to {later}"
+        )),
+        None if crashed => Some("acks=1 promises one leader's append, and that leader stopped uncleanly".to_owned()),
+        None => None,
+    }
+}
+
+/// Helpers on a partition that only verdicts need.
+impl Partition {
+    /// The newest acknowledgement that covers an offset.
+    pub(super) fn promise_of(&self, offset: Offset) -> Option<&Promise> {
+        self.promises
+            .iter()
+            .rev()
+            .find(|promise| promise.base <= offset && offset <= promise.last)
+    }
+
+    /// Hash of the committed value at an offset.
+    pub(super) fn committed_value(&self, offset: Offset) -> Option<u64> {
+        let cell = self.committed.get(offset)?;
+        self.value(cell, offset)
+    }
+
+    /// Whether a permitted loss covers an offset.
+    pub(super) fn permitted_drop(&self, offset: Offset) -> bool {
+        self.drops
+            .iter()
+            .any(|drop| drop.permitted.is_some() && drop.from <= offset && offset < drop.to)
+    }
+}

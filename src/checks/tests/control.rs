@@ -1,0 +1,234 @@
+//! X3, X7, D6.
+
+use super::*;
+
+#[test]
+fn x7_states_that_are_not_well_formed() {
+    let base = || state(0, 0, 1, &[0, 1, 2]);
+    let stranger = PartitionState {
+        isr: ids(&[0, 1, 2]),
+        replicas: ids(&[0, 1]),
+        ..base()
+    };
+    let cases = [
+        ("isr outside replicas", stranger),
+        ("isr and elr overlap", with_elr(state(0, 0, 1, &[0]), &[0, 1])),
+        ("twice", state(0, 0, 1, &[0, 1, 1])),
+        ("leader not in isr", state(0, 0, 1, &[1, 2])),
+        (
+            "elr although the isr is large enough",
+            with_elr(state(0, 0, 1, &[0, 1]), &[2]),
+        ),
+        ("partition epoch skips", state(0, 0, 2, &[0, 1])),
+        ("leader epoch falls", state(0, -1, 1, &[0, 1])),
+        ("leader changes in its epoch", state(1, 0, 1, &[0, 1])),
+    ];
+    for (what, next) in cases {
+        let mut story = Story::begun(2);
+        story.decide(next, false);
+        assert_eq!(story.found(), ["X7"], "{what}");
+    }
+    let mut lawful = Story::begun(2);
+    lawful.decide(state(0, 0, 1, &[0, 1]), false);
+    lawful.decide(with_elr(state(0, 0, 2, &[0]), &[1]), false);
+    lawful.decide(with_elr(state(1, 1, 3, &[1]), &[0]), false);
+    lawful.silent(&["X7"]);
+}
+
+#[test]
+fn x7_a_fenced_broker_is_taken_in() {
+    let mut story = Story::begun(1);
+    story.decide(state(0, 0, 1, &[0, 1]), false);
+    story.tick();
+    story.register(2, 7);
+    let mut unfenced = Story {
+        checks: story.checks.clone(),
+        time: story.time,
+    };
+    story.decide(state(0, 0, 2, &[0, 1, 2]), false);
+    story.fires(&["X7"]);
+    // Unfenced in the same step, whatever the order.
+    unfenced.decide(state(0, 0, 2, &[0, 1, 2]), false);
+    unfenced.unfence(2, 7);
+    unfenced.silent(&["X7"]);
+}
+
+#[test]
+fn x7_two_states_of_one_partition_epoch() {
+    let mut story = Story::begun(1);
+    story.follow(1, state(0, 0, 1, &[0, 1]), 0);
+    story.silent(&["X7"]);
+    story.follow(2, state(0, 0, 1, &[0, 2]), 0);
+    story.fires(&["X7"]);
+}
+
+#[test]
+fn x7_a_new_controller_builds_on_what_was_committed() {
+    let mut story = Story::begun(1);
+    // Decided, never committed, lost with its controller.
+    story.decide(state(0, 0, 1, &[0, 1]), false);
+    story.tick();
+    story.note(
+        1,
+        Note::PartitionDecided {
+            partition: TP,
+            state: state(0, 0, 1, &[0, 2]),
+            unclean: false,
+            epoch: LeaderEpoch(2),
+        },
+    );
+    story.tick();
+    story.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: state(0, 0, 1, &[0, 2]),
+        },
+    );
+    story.silent(&["X7", "X3"]);
+}
+
+#[test]
+fn x3_a_lagging_replica_joins() {
+    // KAFKA-7128: broker 2 joins at a lagging high watermark.
+    let mut story = Story::begun(1);
+    story.decide(state(0, 0, 1, &[0, 1]), false);
+    story.tick();
+    story.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: state(0, 0, 1, &[0, 1]),
+        },
+    );
+    story.append(0, 0, 0, &["a"]);
+    story.copy(1, 0, 0, &["a"], true);
+    story.high(0, 1, true, 0);
+    story.stop(0, StopKind::Killed);
+    story.lead(1, state(1, 1, 2, &[1]), 1, 0);
+    story.silent(&["X3"]);
+    story.decide(state(1, 1, 3, &[1, 2]), false);
+    story.tick();
+    story.note(
+        1,
+        Note::IsrUpdated {
+            partition: TP,
+            state: state(1, 1, 3, &[1, 2]),
+        },
+    );
+    story.fires(&["X3"]);
+}
+
+/// Broker 1 was in sync, lost its records in a power failure and is known to the controller again.
+fn reincarnated() -> Story {
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.stop(1, StopKind::PowerLost);
+    story.decide(state(0, 0, 1, &[0, 2]), false);
+    story.tick();
+    story.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: state(0, 0, 1, &[0, 2]),
+        },
+    );
+    story.start(1);
+    story.open(1, 0, 0, false);
+    story.content(1, &[]);
+    story
+}
+
+#[test]
+fn d6_an_empty_reincarnation_joins_the_isr() {
+    // KIP-903: a delayed AlterPartition names broker 1 without its epoch.
+    let mut story = reincarnated();
+    story.tick();
+    story.register(1, 6);
+    story.silent(&["D6"][..0]);
+    story.decide(state(0, 0, 2, &[0, 1, 2]), false);
+    assert!(story.found().contains(&"D6"), "{:?}", story.found());
+}
+
+#[test]
+fn d6_is_silent_when_it_has_caught_up_or_the_controller_cannot_know() {
+    let mut caught_up = reincarnated();
+    caught_up.tick();
+    caught_up.register(1, 6);
+    caught_up.tick();
+    caught_up.unfence(1, 6);
+    caught_up.follow(1, state(0, 0, 1, &[0, 2]), 0);
+    caught_up.copy(1, 0, 0, &["a"], true);
+    caught_up.decide(state(0, 0, 2, &[0, 1, 2]), false);
+    caught_up.silent(&["D6", "X7"]);
+    let mut unknown = reincarnated();
+    unknown.decide(state(0, 0, 2, &[0, 1, 2]), false);
+    unknown.silent(&["D6"]);
+}
+
+#[test]
+fn d6_let_in_again_and_still_in_the_isr() {
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.power_cycle(1, 0, &[]);
+    story.register(1, 6);
+    story.silent(&[]);
+    story.tick();
+    story.unfence(1, 6);
+    story.fires(&["D6"]);
+}
+
+#[test]
+fn x7_an_answer_does_not_carry_the_elr() {
+    let mut story = Story::begun(2);
+    let shrunk = with_elr(state(0, 0, 1, &[0]), &[1, 2]);
+    story.decide(shrunk.clone(), false);
+    story.tick();
+    story.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: state(0, 0, 1, &[0]),
+        },
+    );
+    story.follow(1, shrunk, 0);
+    story.silent(&["X7"]);
+    let at = story.checks.partition(TP);
+    assert_eq!(story.checks.ghost.partitions[at].state.unwrap().elr, 0b110);
+}
+
+#[test]
+fn x7_several_brokers_are_fenced_in_one_step() {
+    let mut story = Story::begun(1);
+    story.tick();
+    for (node, epoch) in [(0, 1), (1, 2)] {
+        story.register(node, 7);
+        story.note(
+            2,
+            Note::PartitionDecided {
+                partition: TP,
+                state: state(node + 1, epoch, epoch, &[1, 2][node..]),
+                unclean: false,
+                epoch: LeaderEpoch(1),
+            },
+        );
+    }
+    story.silent(&["X7"]);
+}
+
+#[test]
+fn x7_a_creation_is_decided_again_by_the_next_controller() {
+    let mut story = Story::new(1);
+    story.decide(state(0, 0, 0, &[0, 1, 2]), false);
+    story.tick();
+    story.note(
+        1,
+        Note::PartitionDecided {
+            partition: TP,
+            state: state(0, 0, 0, &[0, 1]),
+            unclean: false,
+            epoch: LeaderEpoch(2),
+        },
+    );
+    story.silent(&["X7"]);
+}

@@ -1,0 +1,186 @@
+//! X1, X2, X4, X6, X11, I9.
+
+use super::*;
+
+#[test]
+fn x1_a_diverged_record_below_the_high_watermark() {
+    // KAFKA-14704: the follower takes the new high watermark before it truncates.
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.append(0, 1, 0, &["b"]);
+    let next = state(1, 1, 1, &[1, 2]);
+    story.decide(next.clone(), false);
+    story.lead(1, next.clone(), 1, 1);
+    story.follow(2, next.clone(), 1);
+    story.append(1, 1, 1, &["c"]);
+    story.copy(2, 1, 1, &["c"], true);
+    story.high(1, 2, true, 1);
+    story.follow(0, next, 1);
+    story.silent(&["X1"]);
+    story.high(0, 2, false, 1);
+    story.fires(&["X1"]);
+}
+
+#[test]
+fn x2_one_epoch_and_offset_two_records_or_two_histories() {
+    let mut story = Story::begun(1);
+    story.append(0, 0, 0, &["a"]);
+    story.copy(1, 0, 0, &["a"], true);
+    story.silent(&["X2"]);
+    story.copy(2, 0, 0, &["b"], true);
+    story.fires(&["X2"]);
+
+    let mut history = Story::begun(1);
+    history.append(0, 0, 0, &["a"]);
+    history.copy(1, 0, 0, &["a"], true);
+    let next = state(1, 1, 1, &[0, 1, 2]);
+    history.lead(1, next.clone(), 1, 0);
+    history.append(1, 1, 1, &["c"]);
+    history.append(0, 1, 0, &["b"]);
+    history.follow(0, next, 0);
+    // Broker 0 keeps b instead of truncating and puts what follows c after it.
+    history.append(1, 2, 1, &["d"]);
+    history.copy(0, 2, 1, &["d"], true);
+    history.fires(&["X2"]);
+}
+
+#[test]
+fn x4_high_watermark_over_a_proposed_isr() {
+    // KIP-497: broker 0 proposes to drop broker 2 and does not wait for the answer.
+    let mut story = Story::begun(1);
+    story.append(0, 0, 0, &["a"]);
+    story.copy(1, 0, 0, &["a"], true);
+    story.tick();
+    story.note(
+        0,
+        Note::IsrProposed {
+            partition: TP,
+            isr: ids(&[0, 1]),
+            maximal_isr: ids(&[0, 1, 2]),
+            partition_epoch: PartitionEpoch(0),
+        },
+    );
+    story.silent(&["X4"]);
+    story.high(0, 1, true, 0);
+    story.fires(&["X4"]);
+}
+
+#[test]
+fn x4_is_silent_once_the_shrink_is_committed() {
+    let mut story = Story::begun(1);
+    story.append(0, 0, 0, &["a"]);
+    story.copy(1, 0, 0, &["a"], true);
+    story.decide(state(0, 0, 1, &[0, 1]), false);
+    story.tick();
+    story.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: state(0, 0, 1, &[0, 1]),
+        },
+    );
+    story.high(0, 1, true, 0);
+    story.silent(&["X4", "X3"]);
+    assert_eq!(story.checks.marks().count("isr_shrank"), 1);
+}
+
+#[test]
+fn x4_the_union_is_not_waited_for_and_too_few_replicas() {
+    let mut story = Story::begun(1);
+    story.tick();
+    story.note(
+        0,
+        Note::IsrProposed {
+            partition: TP,
+            isr: ids(&[0, 1]),
+            maximal_isr: ids(&[0, 1]),
+            partition_epoch: PartitionEpoch(0),
+        },
+    );
+    story.fires(&["X4"]);
+
+    let mut few = Story::begun(2);
+    few.append(0, 0, 0, &["a"]);
+    let alone = with_elr(state(0, 0, 1, &[0]), &[1, 2]);
+    few.decide(alone.clone(), false);
+    few.tick();
+    few.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: alone,
+        },
+    );
+    few.silent(&[]);
+    few.high(0, 1, true, 0);
+    few.fires(&["X4"]);
+}
+
+#[test]
+fn x6_two_leaders_of_one_epoch() {
+    let mut story = Story::begun(1);
+    story.append(0, 0, 0, &["a"]);
+    story.silent(&["X6"]);
+    story.lead(1, state(1, 0, 1, &[0, 1, 2]), 0, 0);
+    assert!(story.found().contains(&"X6"));
+}
+
+#[test]
+fn x11_credit_for_a_diverging_fetch() {
+    // KAFKA-13141: broker 0 still has b where the new leader has c.
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.append(0, 1, 0, &["b"]);
+    let next = state(1, 1, 1, &[0, 1, 2]);
+    story.take_over(1, next, 1, 1);
+    story.append(1, 1, 1, &["c"]);
+    story.copy(2, 1, 1, &["c"], true);
+    story.progress(1, 2, 2, 1);
+    story.silent(&["X11"]);
+    story.progress(1, 0, 2, 1);
+    story.fires(&["X11"]);
+}
+
+#[test]
+fn x11_credit_beyond_the_followers_end() {
+    let mut story = Story::begun(1);
+    story.append(0, 0, 0, &["a", "b"]);
+    story.progress(0, 1, 0, 0);
+    story.silent(&["X11"]);
+    story.progress(0, 1, 1, 0);
+    story.fires(&["X11"]);
+}
+
+#[test]
+fn x11_is_silent_about_a_follower_that_a_power_failure_has_cut() {
+    let mut story = Story::begun(1);
+    story.append(0, 0, 0, &["a"]);
+    story.copy(1, 0, 0, &["a"], true);
+    story.stop(1, StopKind::PowerLost);
+    story.progress(0, 1, 1, 0);
+    story.silent(&[]);
+}
+
+#[test]
+fn i9_success_without_leadership_epoch_watermark_or_replicas() {
+    let full = || Some(state(0, 0, 0, &[0, 1, 2]));
+    let cases: [(Option<PartitionState>, i32, Offset); 5] = [
+        (None, 0, 1),
+        (Some(state(1, 1, 1, &[0, 1, 2])), 0, 1),
+        (Some(state(0, 2, 1, &[0, 1, 2])), 0, 1),
+        (full(), 0, 0),
+        (Some(with_elr(state(0, 0, 1, &[0]), &[1, 2])), 0, 1),
+    ];
+    for (n, (view, epoch, high)) in cases.into_iter().enumerate() {
+        let mut story = Story::begun(2);
+        story.append(0, 0, 0, &["a"]);
+        story.copy(1, 0, 0, &["a"], true);
+        story.copy(2, 0, 0, &["a"], true);
+        story.high(0, 1, true, 0);
+        story.answer(0, 0, 0, view, epoch, high);
+        assert_eq!(story.found(), ["I9"], "case {n}");
+    }
+    let mut lawful = Story::begun(2);
+    lawful.write(0, "a");
+    lawful.silent(&["I9"]);
+}
