@@ -1,0 +1,175 @@
+//! The command line: parse, call, exit code.
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | as expected |
+//! | 1 | a check was broken, or an expected violation was not found |
+//! | 2 | bad input or usage |
+//! | 3 | the same seed gave two digests |
+//! | 4 | the healed cluster did not converge |
+//! | 5 | a mark was not reached within its duty |
+//! | 6 | the machine failed us: neither pass nor fail |
+
+mod inspect;
+mod replay;
+mod step;
+mod sweep;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Deterministic simulation testbed around a real Kafka-compatible broker.
+#[derive(Debug, Parser)]
+#[command(name = "highwater", version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 as expected; 1 a check broken, or an expected violation not found; 2 bad input; \
+3 the same seed gave two digests; 4 not converged; 5 a mark not reached within its duty; 6 the machine failed us.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios over many seeds and say what holds and what does not (the default, over scenarios/)
+    Sweep(SweepArgs),
+    /// Run one seed of one scenario again, exactly
+    Replay(ReplayArgs),
+    /// Validate scenario files
+    Lint {
+        /// Scenario files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of scenario files
+    Schema,
+    /// List every check, with its source
+    Checks,
+    /// Print shell completions
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+/// Arguments of `sweep`.
+#[derive(Debug, Default, Args)]
+struct SweepArgs {
+    /// Scenario files or directories of them [default: scenarios/]
+    files: Vec<PathBuf>,
+    /// Seeds for each scenario [default: as many as the time allows]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// First seed
+    #[arg(long, env = "SIM_SEED")]
+    seed: Option<u64>,
+    /// Time for the whole sweep, such as 90s, 10m, 2h [default: 60s, where no number of seeds is given]
+    #[arg(long, value_parser = sweep::parse_time)]
+    time: Option<std::time::Duration>,
+    /// Worker threads [default: all cores]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Run only part I of N, from 1: `2/8`
+    #[arg(long, value_parser = sweep::parse_shard)]
+    shard: Option<(u64, u64)>,
+    /// Write summary.json and failures into this directory
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print a JSON line for each seed instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Write a JUnit report
+    #[arg(long)]
+    junit: Option<PathBuf>,
+    /// Stop a scenario at its first failing seed
+    #[arg(long)]
+    fail_fast: bool,
+    /// Run every seed twice and compare the digests
+    #[arg(long)]
+    twice: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// Scenario file
+    file: PathBuf,
+    /// The seed
+    #[arg(long, env = "SIM_SEED")]
+    seed: u64,
+    /// Write every step and note as JSON lines
+    #[arg(long)]
+    trace: Option<PathBuf>,
+    /// Stop after this step
+    #[arg(long)]
+    until: Option<u64>,
+    /// Print what the machines say: `info` for decisions, `debug` for every note, `trace` for every step
+    #[arg(long, value_parser = ["info", "debug", "trace"])]
+    log: Option<String>,
+    /// Walk through it in the terminal, forward and back
+    #[arg(long)]
+    step: bool,
+    /// Write what every random stream drew
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// Play recorded draws instead of the seed's
+    #[arg(long)]
+    play: Option<PathBuf>,
+}
+
+/// A command that cannot do what it was asked; the text is complete.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// For standard error.
+    pub text: String,
+}
+
+impl From<crate::scenario::BadInput> for Failure {
+    fn from(error: crate::scenario::BadInput) -> Failure {
+        Failure {
+            code: 2,
+            text: error.to_string(),
+        }
+    }
+}
+
+impl Failure {
+    fn machine(what: &str, error: &std::io::Error) -> Failure {
+        Failure {
+            code: 6,
+            text: format!("{what}: {error}"),
+        }
+    }
+}
+
+/// Runs the command of this process; gives its exit code.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return code;
+        }
+    };
+    let result = match cli.command.unwrap_or_else(|| Command::Sweep(SweepArgs::default())) {
+        Command::Sweep(args) => sweep::sweep(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Lint { files } => inspect::lint(&files),
+        Command::Schema => inspect::schema(),
+        Command::Checks => inspect::checks(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Man => inspect::man(Cli::command()),
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("highwater: {}", failure.text);
+        failure.code
+    })
+}

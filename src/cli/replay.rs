@@ -1,0 +1,181 @@
+//! `replay`: the same run again, with its digest, its story, or step by step.
+
+use super::{Failure, ReplayArgs, step, sweep};
+use crate::cluster::Cluster;
+use crate::isolate::isolated;
+use crate::run::{self, Class, Layout, Observer, Options, Outcome};
+use crate::scenario::{self, Expect};
+use kafka::Note;
+use serde_json::json;
+use sim::fault::NodeId;
+use sim::random::Tape;
+use sim::step::Stepped;
+use sim::world::World;
+use std::io::{BufWriter, Write};
+use std::sync::Arc;
+
+pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
+    let scenario = scenario::load(&args.file)?;
+    let tape = args.play.as_deref().map(read_tape).transpose()?;
+    let options = Options {
+        record: args.record.is_some(),
+        tape,
+        until: args.until,
+    };
+    let command = sweep::replay_command(&args.file, args.seed);
+    if args.step {
+        return step::walk(&scenario, args.seed, &options);
+    }
+    eprintln!("{command}");
+    let writing = args.trace.clone();
+    let mut observer = Teller {
+        out: None,
+        log: args.log.clone(),
+        names: Vec::new(),
+        index: 0,
+        failed: None,
+    };
+    if let Some(path) = &writing {
+        let file = std::fs::File::create(path)
+            .map_err(|error| Failure::machine(&format!("cannot write {}", path.display()), &error))?;
+        observer.out = Some(BufWriter::new(file));
+    }
+    observer.names = Layout::of(&scenario).names;
+    let seed = args.seed;
+    let shared = Arc::new(scenario);
+    let for_thread = Arc::clone(&shared);
+    let run = move || {
+        let (outcome, tape) = run::observe(&for_thread, seed, &options, &mut observer);
+        (outcome, tape, observer)
+    };
+    let ((outcome, tape, mut observer), _) = isolated(seed, run).map_err(|text| Failure { code: 6, text })?;
+    let flushed = observer.out.as_mut().map_or(Ok(()), |out| out.flush());
+    if let Some(error) = observer.failed.take().or(flushed.err()) {
+        let path = writing.unwrap_or_default();
+        // Half a trace is worse than none.
+        let _ = std::fs::remove_file(&path);
+        return Err(Failure::machine(&format!("cannot write {}", path.display()), &error));
+    }
+    if let Some(path) = &args.record {
+        let text = serde_json::to_string(&tape).expect("a tape is JSON");
+        sweep::write_whole(path, &text)?;
+    }
+    tell(&outcome);
+    if outcome.class != Class::Holds {
+        eprintln!("{command}");
+    }
+    Ok(match (&shared.expect, outcome.class) {
+        (Expect::Violates { check }, _) if outcome.violates(check) => 0,
+        (Expect::Violates { .. }, Class::Holds) => 0,
+        (_, Class::Holds) => 0,
+        (_, Class::Violated) => 1,
+        (_, Class::Stuck) => 4,
+    })
+}
+
+fn read_tape(path: &std::path::Path) -> Result<Arc<Tape>, Failure> {
+    let bad = |place: String, problem: String| Failure {
+        code: 2,
+        text: format!("{}: {place}: {problem}", path.display()),
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| bad("the file itself".to_owned(), format!("cannot be read: {error}")))?;
+    let tape: Tape = serde_json::from_str(&text).map_err(|error| {
+        bad(
+            format!("line {}, column {}", error.line(), error.column()),
+            format!("not a recording: {error}"),
+        )
+    })?;
+    Ok(Arc::new(tape))
+}
+
+fn tell(outcome: &Outcome) {
+    println!("digest     {:016x}", outcome.digest);
+    println!("steps      {}", outcome.steps);
+    println!("simulated  {:.3} s", outcome.simulated_ns as f64 / 1e9);
+    let list = |counts: &std::collections::BTreeMap<&'static str, u64>| {
+        counts
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    println!("faults     {}", list(&outcome.faults));
+    println!("marks      {}", list(&outcome.marks));
+    for loss in &outcome.permitted {
+        println!("permitted  {loss}");
+    }
+    for violation in &outcome.violations {
+        println!(
+            "BROKEN     {} at {:.6} s: {}",
+            violation.check,
+            violation.time_ns as f64 / 1e9,
+            violation.message
+        );
+    }
+    println!("verdict    {}", outcome.headline());
+}
+
+/// Writes the story down while it happens.
+struct Teller {
+    out: Option<BufWriter<std::fs::File>>,
+    log: Option<String>,
+    names: Vec<String>,
+    index: u64,
+    failed: Option<std::io::Error>,
+}
+
+impl Teller {
+    fn write(&mut self, line: &serde_json::Value) {
+        if let Some(out) = &mut self.out
+            && let Err(error) = writeln!(out, "{line}")
+        {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+/// Notes that a reader wants to see first.
+fn is_decision(note: &Note) -> bool {
+    !matches!(
+        note,
+        Note::Appended { .. }
+            | Note::Flushed { .. }
+            | Note::HighWatermarkAdvanced { .. }
+            | Note::FollowerProgressed { .. }
+            | Note::ProduceAnswered { .. }
+            | Note::QuorumCommitted { .. }
+            | Note::MetadataApplied { .. }
+            | Note::Client(_)
+    )
+}
+
+impl Observer for Teller {
+    fn step(&mut self, stepped: &Stepped, _world: &World<Cluster>, _layout: &Layout) {
+        self.index += 1;
+        if self.out.is_some() {
+            let node = stepped.node.map(|node| self.names[usize::from(node.0)].clone());
+            let line = json!({"step": self.index, "time_ns": stepped.time, "node": node, "what": format!("{:?}", stepped.label)});
+            self.write(&line);
+        }
+        if self.log.as_deref() == Some("trace") {
+            let node = stepped.node.map_or("-", |node| &self.names[usize::from(node.0)]);
+            println!("{:>10.6} {node:<6} {:?}", stepped.time as f64 / 1e9, stepped.label);
+        }
+    }
+
+    fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
+        let name = self.names[usize::from(node.0)].clone();
+        if self.out.is_some() {
+            self.write(&json!({"step": self.index, "time_ns": time_ns, "node": name, "note": format!("{note:?}")}));
+        }
+        let show = match self.log.as_deref() {
+            Some("info") => is_decision(note),
+            Some(_) => true,
+            None => false,
+        };
+        if show {
+            println!("{:>10.6} {name:<6} {note}", time_ns as f64 / 1e9);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The subject as nodes of the world: brokers and clients on simulated disks, NICs and clocks.
+//!
+//! This file is the whole difference between the simulated world and the real one, together with `run.rs`: it turns
+//! the world's events into the machines' inputs and their outputs into the world's effects, and decides nothing.
+
+use bytes::Bytes;
+use kafka::broker::Broker;
+use kafka::client::{Admin, ClientInput, Consumer, Op, Producer};
+use kafka::config::NodeConfig;
+use kafka::{ConnId, DiskError, Entropy, FileId, Input, Nanos, Note, Outbox, Output, SyncTag, SyncTarget};
+use sim::disk::{Disk, Errno, File};
+use sim::fault::NodeId;
+use sim::program::{Boot, Effect, Event, Now, Program};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What machines said during a step, and which of them.
+pub type Notes = Rc<RefCell<Vec<(NodeId, Note)>>>;
+
+/// How to start the process of a node.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// A broker, a controller or both.
+    Broker(Box<NodeConfig>),
+    /// A producer.
+    Producer(kafka::client::ProducerConfig),
+    /// A consumer with assigned partitions.
+    Consumer(kafka::client::ConsumerConfig),
+    /// An administrator.
+    Admin(kafka::client::AdminConfig),
+}
+
+/// Starts processes, and knows who is called what.
+#[derive(Debug)]
+pub struct Cluster {
+    roles: Vec<Role>,
+    hosts: Rc<BTreeMap<String, NodeId>>,
+    notes: Notes,
+}
+
+impl Cluster {
+    /// One role for each node of the world, in its order; `hosts` gives the node of each host name.
+    pub fn new(roles: Vec<Role>, hosts: BTreeMap<String, NodeId>, notes: Notes) -> Cluster {
+        Cluster {
+            roles,
+            hosts: Rc::new(hosts),
+            notes,
+        }
+    }
+}
+
+/// The machine inside a process.
+#[derive(Debug)]
+pub enum Machine {
+    /// A broker, a controller or both.
+    Broker(Box<Broker>),
+    /// A producer.
+    Producer(Box<Producer>),
+    /// A consumer.
+    Consumer(Box<Consumer>),
+    /// An administrator.
+    Admin(Box<Admin>),
+}
+
+/// A process of the simulated cluster.
+#[derive(Debug)]
+pub struct Process {
+    node: NodeId,
+    machine: Machine,
+    hosts: Rc<BTreeMap<String, NodeId>>,
+    notes: Notes,
+    /// Reused between steps.
+    out: Outbox,
+    syncs: BTreeMap<u64, SyncTag>,
+    next_sync: u64,
+}
+
+fn at(now: Now) -> kafka::Now {
+    kafka::Now {
+        mono: Nanos(now.mono),
+        wall_ms: now.wall_ms,
+    }
+}
+
+impl Boot for Cluster {
+    type Program = Process;
+
+    fn boot(
+        &mut self,
+        node: NodeId,
+        now: Now,
+        entropy: u64,
+        disk: &mut Disk,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Process> {
+        let mut out = Outbox::default();
+        let machine = match &self.roles[usize::from(node.0)] {
+            Role::Broker(config) => {
+                match Broker::open((**config).clone(), entropy, at(now), &mut SimDisk(disk), &mut out) {
+                    Ok(broker) => Some(Machine::Broker(Box::new(broker))),
+                    Err(error) => {
+                        out.notes.push(Note::LogDirFailed {
+                            reason: error.to_string(),
+                        });
+                        None
+                    }
+                }
+            }
+            Role::Producer(config) => Some(Machine::Producer(Box::new(Producer::new(
+                config.clone(),
+                Entropy(entropy),
+            )))),
+            Role::Consumer(config) => Some(Machine::Consumer(Box::new(Consumer::new(
+                config.clone(),
+                Entropy(entropy),
+            )))),
+            Role::Admin(config) => Some(Machine::Admin(Box::new(Admin::new(config.clone(), Entropy(entropy))))),
+        };
+        let Some(machine) = machine else {
+            self.notes
+                .borrow_mut()
+                .extend(out.notes.drain(..).map(|note| (node, note)));
+            return None;
+        };
+        let hosts = Rc::clone(&self.hosts);
+        let mut process = Process {
+            node,
+            machine,
+            hosts,
+            notes: Rc::clone(&self.notes),
+            out,
+            syncs: BTreeMap::new(),
+            next_sync: 0,
+        };
+        process.flush(effects);
+        Some(process)
+    }
+}
+
+impl Process {
+    /// The broker, if it is one.
+    pub fn broker(&self) -> Option<&Broker> {
+        match &self.machine {
+            Machine::Broker(broker) => Some(broker),
+            _ => None,
+        }
+    }
+
+    /// The broker, if it is one.
+    pub fn broker_mut(&mut self) -> Option<&mut Broker> {
+        match &mut self.machine {
+            Machine::Broker(broker) => Some(broker),
+            _ => None,
+        }
+    }
+
+    /// What its user does.
+    pub fn operate(&mut self, now: Now, op: Op, effects: &mut Vec<Effect>) {
+        let input = ClientInput::Op(op);
+        match &mut self.machine {
+            Machine::Broker(_) => unreachable!("brokers have no user"),
+            Machine::Producer(producer) => producer.step(at(now), input, &mut self.out),
+            Machine::Consumer(consumer) => consumer.step(at(now), input, &mut self.out),
+            Machine::Admin(admin) => admin.step(at(now), input, &mut self.out),
+        }
+        self.flush(effects);
+    }
+
+    /// Turns outputs into effects.
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        for output in self.out.outputs.drain(..) {
+            effects.push(match output {
+                Output::Connect { conn, host, port: _ } => {
+                    // A name that nobody has resolves to this very node, where nobody listens for it.
+                    Effect::Connect {
+                        conn: conn.0,
+                        to: self.hosts.get(&host).copied().unwrap_or(self.node),
+                    }
+                }
+                Output::Send { conn, bytes } => Effect::Send { conn: conn.0, bytes },
+                Output::Close { conn } => Effect::Close { conn: conn.0 },
+                Output::PauseReading { conn } => Effect::PauseReading { conn: conn.0 },
+                Output::ResumeReading { conn } => Effect::ResumeReading { conn: conn.0 },
+                Output::Sync { tag, target } => {
+                    self.next_sync += 1;
+                    self.syncs.insert(self.next_sync, tag);
+                    match target {
+                        SyncTarget::File(file) => Effect::SyncFile {
+                            token: self.next_sync,
+                            file: File(file.0),
+                        },
+                        SyncTarget::Dir(path) => Effect::SyncDir {
+                            token: self.next_sync,
+                            path,
+                        },
+                    }
+                }
+                Output::Exit { reason: _, clean } => Effect::Exit { clean },
+            });
+        }
+        if !self.out.notes.is_empty() {
+            let node = self.node;
+            self.notes
+                .borrow_mut()
+                .extend(self.out.notes.drain(..).map(|note| (node, note)));
+        }
+    }
+}
+
+impl Program for Process {
+    fn step(&mut self, now: Now, event: Event, disk: &mut Disk, effects: &mut Vec<Effect>) {
+        let input = match event {
+            Event::Accepted { conn } => Input::Accepted { conn: ConnId(conn) },
+            Event::Connected { conn } => Input::Connected { conn: ConnId(conn) },
+            Event::Received { conn, bytes } => Input::Received {
+                conn: ConnId(conn),
+                bytes,
+            },
+            Event::Closed { conn } => Input::Closed { conn: ConnId(conn) },
+            Event::SyncDone { token, result } => {
+                let tag = self.syncs.remove(&token).expect("a sync ends once");
+                Input::SyncDone {
+                    tag,
+                    result: result.map_err(disk_error),
+                }
+            }
+            Event::Deadline => Input::Deadline,
+            Event::Terminate => Input::Shutdown,
+        };
+        match &mut self.machine {
+            Machine::Broker(broker) => {
+                broker.step(at(now), input, &mut SimDisk(disk), &mut self.out);
+                if disk.died() {
+                    // Killed in the middle of a call: what was meant to be said and sent is not.
+                    self.out = Outbox::default();
+                    return;
+                }
+            }
+            Machine::Producer(producer) => producer.step(at(now), ClientInput::Net(input), &mut self.out),
+            Machine::Consumer(consumer) => consumer.step(at(now), ClientInput::Net(input), &mut self.out),
+            Machine::Admin(admin) => admin.step(at(now), ClientInput::Net(input), &mut self.out),
+        }
+        self.flush(effects);
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        let deadline = match &self.machine {
+            Machine::Broker(broker) => broker.next_deadline(),
+            Machine::Producer(producer) => producer.next_deadline(),
+            Machine::Consumer(consumer) => consumer.next_deadline(),
+            Machine::Admin(admin) => admin.next_deadline(),
+        };
+        deadline.map(|at| at.0)
+    }
+}
+
+fn disk_error(errno: Errno) -> DiskError {
+    match errno {
+        Errno::NotFound => DiskError::NotFound,
+        Errno::Io => DiskError::Io,
+        Errno::NoSpace => DiskError::Full,
+    }
+}
+
+/// The world's disk as the subject's.
+pub struct SimDisk<'a>(pub &'a mut Disk);
+
+impl kafka::Disk for SimDisk<'_> {
+    fn open(&mut self, path: &str, create: bool) -> Result<FileId, DiskError> {
+        self.0.open(path, create).map(|file| FileId(file.0)).map_err(disk_error)
+    }
+    fn close(&mut self, file: FileId) {
+        self.0.close(File(file.0));
+    }
+    fn len(&self, file: FileId) -> u64 {
+        self.0.len(File(file.0))
+    }
+    fn read_at(&mut self, file: FileId, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        self.0.read_at(File(file.0), offset, len).map_err(disk_error)
+    }
+    fn write_at(&mut self, file: FileId, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.0.write_at(File(file.0), offset, data).map_err(disk_error)
+    }
+    fn set_len(&mut self, file: FileId, len: u64) -> Result<(), DiskError> {
+        self.0.set_len(File(file.0), len).map_err(disk_error)
+    }
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.0.rename(from, to).map_err(disk_error)
+    }
+    fn remove(&mut self, path: &str) -> Result<(), DiskError> {
+        self.0.remove(path).map_err(disk_error)
+    }
+    fn create_dir(&mut self, path: &str) -> Result<(), DiskError> {
+        self.0.create_dir(path).map_err(disk_error)
+    }
+    fn list(&mut self, dir: &str) -> Result<Vec<String>, DiskError> {
+        self.0.list(dir).map_err(disk_error)
+    }
+    fn exists(&mut self, path: &str) -> bool {
+        self.0.exists(path)
+    }
+}

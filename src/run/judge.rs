@@ -1,0 +1,251 @@
+//! What the checks are told beyond notes, and the verdict at the end.
+//!
+//! Notes say what machines did. That a process died, how, and what a fault did to a disk is known only here.
+
+use super::setup::{Layout, voters};
+use super::{Class, Ended, Outcome, Run};
+use crate::checks::{Checks, Context, Fact, StopKind, TopicPromise, Violation};
+use crate::cluster::{Cluster, SimDisk};
+use crate::scenario::{Scenario, Swarm};
+use kafka::config::TopicConfig;
+use kafka::{Note, Uuid};
+use sim::fault::{DiskFault, Fault, NodeId};
+use sim::swarm::{Family, Planned, SwarmConfig};
+use sim::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn promise(config: &TopicConfig) -> TopicPromise {
+    TopicPromise {
+        min_insync_replicas: config.min_insync_replicas as u32,
+        unclean_leader_election: config.unclean_leader_election_enable == 1,
+        flush_messages: config.flush_messages,
+    }
+}
+
+/// The cluster as the checks need to know it.
+pub fn context(scenario: &Scenario, layout: &Layout) -> Context {
+    let ids = |range: std::ops::Range<usize>| range.map(|server| layout.node_id(server).0).collect::<Vec<_>>();
+    Context {
+        node_ids: ids(0..layout.servers),
+        voters: voters(scenario, layout).iter().map(|voter| voter.id.0).collect(),
+        controllers_only: ids(layout.brokers..layout.servers),
+        topics: scenario
+            .topic_configs()
+            .iter()
+            .map(|(name, config)| (name.clone(), promise(config)))
+            .collect(),
+        default_promise: promise(&TopicConfig::of(&scenario.settings(), &BTreeMap::new())),
+        verifier: Some(layout.verify().0),
+        ..Context::new(layout.servers)
+    }
+}
+
+/// What a seed may draw from.
+pub(super) fn swarm_config(swarm: &Swarm) -> SwarmConfig {
+    SwarmConfig {
+        families: swarm
+            .families
+            .iter()
+            .map(|name| Family::by_name(name).expect("validated when it was read"))
+            .collect(),
+        max_down: swarm.max_down,
+        max_lossy: swarm.max_lossy,
+        ..SwarmConfig::default()
+    }
+}
+
+/// Role numbers of the swarm's plans.
+const ROLE_CONTROLLER: u8 = 1;
+
+/// The fault at the node that has the role now: 0 leads most partitions, 1 is the active controller.
+pub(super) fn aim(planned: &Planned, world: &World<Cluster>, layout: &Layout) -> Option<Fault> {
+    let Planned::AtRole { role, .. } = planned else {
+        return Some(planned.at(sim::swarm::ROLE));
+    };
+    let brokers = layout
+        .server_nodes()
+        .into_iter()
+        .filter_map(|node| Some((node, world.program(node)?.broker()?)));
+    let target = if *role == ROLE_CONTROLLER {
+        brokers
+            .filter(|(_, broker)| broker.is_active_controller())
+            .map(|(node, _)| node)
+            .next()
+    } else {
+        let busiest = brokers.max_by_key(|(node, broker)| (broker.leaderships(), std::cmp::Reverse(*node)));
+        busiest.map(|(node, _)| node)
+    };
+    target.map(|node| planned.at(node))
+}
+
+/// Before the first word about a topic: what it is called, and so what it promises.
+pub(super) fn name_topic(
+    node: NodeId,
+    note: &Note,
+    world: &World<Cluster>,
+    named: &mut BTreeSet<Uuid>,
+    checks: &mut Checks,
+) {
+    let Note::PartitionDecided { partition, .. } = note else {
+        return;
+    };
+    if !named.insert(partition.topic) {
+        return;
+    }
+    let broker = world.program(node).and_then(|process| process.broker());
+    let topic = broker
+        .and_then(|broker| broker.controller_image())
+        .and_then(|image| image.topics.get(&partition.topic));
+    if let Some(topic) = topic {
+        checks.fact(Fact::TopicNamed {
+            name: &topic.name,
+            id: topic.id,
+        });
+    }
+}
+
+/// Tells the checks which processes began and ended since the last step, and whose disks were damaged.
+pub(super) fn lifecycle(run: &mut Run<'_>) {
+    for server in 0..run.layout.servers {
+        let node = NodeId(server as u16);
+        let life = (run.world.incarnation(node), run.world.is_up(node));
+        let before = std::mem::replace(&mut run.lives[server], life);
+        if before == life {
+            continue;
+        }
+        // A process that began and ended within one step was still there.
+        let fleeting = life.0 != before.0 && !life.1;
+        if fleeting {
+            run.checks.fact(Fact::Started {
+                node: node.0,
+                incarnation: life.0,
+            });
+        }
+        if before.1 || fleeting {
+            let how = match run.world.last_death(node) {
+                Some(sim::world::Death::Killed) => StopKind::Killed,
+                Some(sim::world::Death::MidStep) => StopKind::KilledMidStep,
+                Some(sim::world::Death::PowerLost) => StopKind::PowerLost,
+                // A broker whose disk failed it gave up in the middle of a step: what it had begun has left no notes.
+                Some(sim::world::Death::Exited { clean: false }) => StopKind::KilledMidStep,
+                Some(sim::world::Death::Exited { clean }) => StopKind::Exited { clean },
+                None => unreachable!("it was up and is not"),
+            };
+            run.checks.fact(Fact::Stopped { node: node.0, how });
+        }
+        if life.1 {
+            run.checks.fact(Fact::Started {
+                node: node.0,
+                incarnation: life.0,
+            });
+        }
+    }
+}
+
+/// Tells the checks which disks a fault has damaged, so that what it took is not held against the brokers.
+pub(super) fn damage(checks: &mut Checks, layout: &Layout, fault: &Fault) {
+    if let Fault::PowerLoss { nodes, .. } = fault {
+        // Also of hosts whose process is gone: the page cache was still there.
+        for node in nodes.iter().filter(|node| usize::from(node.0) < layout.servers) {
+            checks.fact(Fact::Stopped {
+                node: node.0,
+                how: StopKind::PowerLost,
+            });
+        }
+        return;
+    }
+    let Fault::Disk { node, disk } = fault else { return };
+    let nodes = match disk {
+        // Nothing that was written is lost by these.
+        DiskFault::Healthy | DiskFault::Full | DiskFault::Slow { .. } | DiskFault::Hung | DiskFault::Snapshot => return,
+        // Its pages were never durable, and the cache forgets them.
+        DiskFault::FailSync => {
+            checks.fact(Fact::DiskDamaged {
+                node: node.0,
+                what: disk.kind(),
+                destructive: false,
+            });
+            return;
+        }
+        DiskFault::Swap { other } => vec![*node, *other],
+        _ => vec![*node],
+    };
+    for node in nodes.into_iter().filter(|node| usize::from(node.0) < layout.servers) {
+        checks.fact(Fact::DiskDamaged {
+            node: node.0,
+            what: disk.kind(),
+            destructive: true,
+        });
+    }
+}
+
+/// After the step in which logs were opened: what they really hold, where that is in doubt.
+pub(super) fn resolve_recoveries(world: &mut World<Cluster>, checks: &mut Checks) {
+    for (node, partition) in checks.wanted_logs() {
+        let read = |process: &mut crate::cluster::Process, disk: &mut sim::disk::Disk| {
+            process.broker_mut()?.read_log(partition, &mut SimDisk(disk)).ok()
+        };
+        if let Some(batches) = world.peek(NodeId(node), read).flatten() {
+            checks.fact(Fact::LogContent {
+                node,
+                partition,
+                batches,
+            });
+        }
+    }
+}
+
+/// The verdict and everything beside it.
+pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
+    let mut violations: Vec<Violation> = run.checks.violations().to_vec();
+    let mut reason = String::new();
+    let mut class = Class::Holds;
+    match ended {
+        Ended::Whole | Ended::Until => {}
+        // A disk whose durable data a fault has changed may keep a node down for good.
+        Ended::Stuck(why) => match run.checks.convergence_excused() {
+            Some(excuse) => reason = format!("{why}; excused: {excuse}"),
+            None => {
+                reason = why;
+                class = Class::Stuck;
+            }
+        },
+        Ended::Panicked(words) => violations.push(Violation {
+            check: "ASSERT",
+            time_ns: run.world.now(),
+            node: None,
+            message: format!("An invariant of the subject's own code is broken: {words}"),
+        }),
+    }
+    if !violations.is_empty() {
+        class = Class::Violated;
+    }
+    let permitted = run.checks.losses().iter().filter_map(|loss| {
+        let value = String::from_utf8_lossy(&loss.value);
+        let (topic, partition) = &loss.partition;
+        loss.permitted
+            .as_ref()
+            .map(|why| format!("`{}` of {topic}-{partition}: {why}", value.trim_end_matches('.')))
+    });
+    Outcome {
+        seed,
+        digest: run.world.trace().digest(),
+        class,
+        reason,
+        violations,
+        steps: run.steps,
+        simulated_ns: run.world.now(),
+        cpu_ns: 0,
+        operations: run.users.iter().map(|user| user.operations).sum(),
+        faults: run.faults.clone(),
+        marks: run
+            .checks
+            .marks()
+            .all()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect(),
+        looked: run.checks.looked(),
+        permitted: permitted.collect(),
+    }
+}

@@ -1,0 +1,269 @@
+//! A scenario: one JSON file, one question, one expected verdict.
+//!
+//! The same file drives the simulated cluster, the model's bounds and the lessons. Reading is strict: an unknown field,
+//! a node that does not exist or a number that cannot be is an error with its place. Property names are Kafka's.
+
+mod read;
+mod script;
+#[cfg(test)]
+mod tests;
+
+pub use read::{BadInput, load, parse};
+pub use script::{Action, Condition, ScriptStep};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Name in tables and commands; the file's name without `.json`.
+    pub name: String,
+    /// The question, in a sentence or two.
+    pub description: String,
+    /// Claims about Kafka that it puts on trial, by their ids (`N01` ...).
+    #[serde(default)]
+    pub claims: Vec<String>,
+    /// Brokers and controllers.
+    pub cluster: Cluster,
+    /// Topics that exist from the start.
+    #[serde(default)]
+    pub topics: Vec<Topic>,
+    /// Who uses the cluster.
+    #[serde(default)]
+    pub clients: Clients,
+    /// Simulated milliseconds of traffic and faults.
+    pub duration_ms: u64,
+    /// Simulated milliseconds that the healed cluster has to converge.
+    #[serde(default = "default_heal_ms")]
+    pub heal_ms: u64,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Faults,
+    /// Published bugs that are switched on.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Bounds of the exhaustive search over the specification.
+    #[serde(default)]
+    pub model: Option<ModelBounds>,
+    /// What must have happened at least now and then for a green sweep to mean something.
+    #[serde(default)]
+    pub sometimes: Vec<Duty>,
+    /// What we hold to be the answer.
+    pub expect: Expect,
+}
+
+fn default_heal_ms() -> u64 {
+    120_000
+}
+
+/// Brokers and controllers.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Brokers, named b1, b2, ... with node ids 1, 2, ...
+    pub brokers: u16,
+    /// `combined`: the first three brokers are the controllers too. A number: that many controllers of their own, named
+    /// c1, c2, ... with node ids 101, 102, ...
+    #[serde(default)]
+    pub controllers: Controllers,
+    /// Racks, given to the brokers in turn; none if empty.
+    #[serde(default)]
+    pub racks: Vec<String>,
+    /// Properties of every node.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Where the metadata quorum lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Controllers {
+    /// In the first three brokers (or in all, if there are fewer).
+    #[default]
+    Combined,
+    /// On this many nodes of their own.
+    Separate(u16),
+}
+
+/// A topic.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Name.
+    pub name: String,
+    /// Number of partitions.
+    #[serde(default = "one")]
+    pub partitions: i32,
+    /// Replicas of each.
+    pub replication_factor: i16,
+    /// Node ids of the replicas of each partition, preferred leader first; the controller chooses if empty.
+    #[serde(default)]
+    pub assignment: Vec<Vec<i32>>,
+    /// Properties of the topic.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// Who uses the cluster.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Clients {
+    /// Named p1, p2, ... unless they say otherwise.
+    #[serde(default)]
+    pub producers: Vec<Producer>,
+    /// Named r1, r2, ... (readers).
+    #[serde(default)]
+    pub consumers: Vec<Consumer>,
+    /// How many administrators change things at random; they are named a1, a2, ...
+    #[serde(default)]
+    pub admins: Vec<Admin>,
+}
+
+/// A producer and its user.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Producer {
+    /// Topics it writes to, in turn; their partitions too.
+    pub topics: Vec<String>,
+    /// Records a second of simulated time, at random moments; 0 if only the script sends.
+    #[serde(default)]
+    pub records_per_s: u32,
+    /// Bytes of a record's value, at least 12.
+    #[serde(default = "default_value_bytes")]
+    pub value_bytes: usize,
+    /// Properties: `acks`, `linger.ms`, ...
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+fn default_value_bytes() -> usize {
+    100
+}
+
+/// A consumer with assigned partitions and its user.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consumer {
+    /// Topics whose partitions it reads, all of them.
+    pub topics: Vec<String>,
+    /// Asks for the latest offset this often; 0 means never.
+    #[serde(default)]
+    pub list_offsets_every_ms: u32,
+    /// Properties: `isolation.level`, `auto.offset.reset`, `client.rack`, ...
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+/// An administrator and what it does at random.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Mean time between two operations.
+    pub every_ms: u32,
+    /// What it does, each as likely as the others.
+    pub does: Vec<AdminOp>,
+}
+
+/// What an administrator may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminOp {
+    /// Preferred leader election of a partition.
+    PreferredElection,
+    /// `min.insync.replicas` of a topic goes to a value between 1 and its replication factor, and back.
+    FlipMinInsyncReplicas,
+    /// `unclean.leader.election.enable` of a topic flips.
+    FlipUncleanElection,
+    /// A topic of its own is created, later deleted, and created again under the same name.
+    RecreateTopic,
+    /// A topic of its own gets one partition more.
+    GrowTopic,
+    /// Records below the high watermark of a partition are deleted.
+    DeleteRecords,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Faults {
+    /// Drawn by the seed; none if it is left out.
+    #[serde(default)]
+    pub swarm: Option<Swarm>,
+    /// Written by hand: each step in its turn.
+    #[serde(default)]
+    pub script: Vec<ScriptStep>,
+}
+
+/// What a seed may draw from.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Swarm {
+    /// Families of faults; a seed draws which of them exist in its run.
+    pub families: Vec<String>,
+    /// How many nodes may be down at once.
+    #[serde(default = "one_node")]
+    pub max_down: usize,
+    /// How many nodes may lose data of their disks in a run. Beyond `min.insync.replicas` - 1, loss is permitted.
+    #[serde(default)]
+    pub max_lossy: usize,
+}
+
+fn one_node() -> usize {
+    1
+}
+
+/// Bounds of the exhaustive search; kept for the specification.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelBounds {
+    /// Number of replicas.
+    pub replicas: u8,
+    /// Records a log may hold.
+    pub log_size: u8,
+    /// Distinct records.
+    pub records: u8,
+    /// Largest leader epoch.
+    pub leader_epochs: u8,
+}
+
+/// A mark that must be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Duty {
+    /// Name of the mark.
+    pub mark: String,
+    /// At least this often ...
+    #[serde(default = "one_u64")]
+    pub at_least: u64,
+    /// ... in this many seeds. A sweep of fewer seeds does not judge it.
+    #[serde(default = "default_duty_seeds")]
+    pub in_seeds: u64,
+}
+
+fn one_u64() -> u64 {
+    1
+}
+
+fn default_duty_seeds() -> u64 {
+    200
+}
+
+/// The expected answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "verdict", deny_unknown_fields)]
+pub enum Expect {
+    /// No check fires, every run converges.
+    Passes,
+    /// Some seed of the sweep breaks this check.
+    Violates {
+        /// Its id. Another check may fire on the way; this one must.
+        check: String,
+    },
+}

@@ -1,0 +1,172 @@
+//! Bad input gets a clear error: file, place, what is wrong, what would be right.
+
+use super::{Scenario, parse};
+
+const GOOD: &str = r#"{
+  "name": "good",
+  "description": "A question.",
+  "claims": ["N40"],
+  "cluster": { "brokers": 3, "properties": { "replica.lag.time.max.ms": "3000" } },
+  "topics": [{ "name": "t", "partitions": 1, "replication_factor": 3, "assignment": [[1, 2, 3]], "config": { "min.insync.replicas": "2" } }],
+  "clients": { "producers": [{ "topics": ["t"], "records_per_s": 10, "config": { "acks": "all" } }], "consumers": [{ "topics": ["t"] }] },
+  "duration_ms": 1000,
+  "faults": { "script": [{ "when": { "at_ms": 10 }, "do": [{ "kill": "b1" }] }] },
+  "expect": { "verdict": "passes" }
+}"#;
+
+fn good() -> Scenario {
+    parse("good.json", GOOD).expect("the sample is valid")
+}
+
+/// The error of the sample with one piece replaced.
+fn error(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "the sample has no `{from}`");
+    parse("bad.json", &GOOD.replacen(from, to, 1))
+        .expect_err("it must be refused")
+        .to_string()
+}
+
+fn refuses(from: &str, to: &str, words: &[&str]) {
+    let text = error(from, to);
+    assert!(text.starts_with("bad.json: "), "{text}");
+    for word in words {
+        assert!(text.contains(word), "`{word}` is not in: {text}");
+    }
+}
+
+#[test]
+fn the_sample_is_read_and_written_the_same() {
+    let scenario = good();
+    assert_eq!(scenario.node_names(), ["b1", "b2", "b3"]);
+    assert_eq!(scenario.client_names(), ["p1", "r1"]);
+    let text = serde_json::to_string(&scenario).expect("JSON");
+    let again = parse("again.json", &text).expect("what we write we read");
+    assert_eq!(serde_json::to_string(&again).expect("JSON"), text);
+}
+
+#[test]
+fn what_is_not_json_is_refused_with_line_and_column() {
+    refuses("\"good\",", "\"good\"", &["line 3, column"]);
+    let text = parse("x.json", "no").expect_err("not JSON").to_string();
+    assert!(text.contains("line 1, column"), "{text}");
+    let text = parse("x.json", &format!("{GOOD} more"))
+        .expect_err("something follows")
+        .to_string();
+    assert!(text.contains("nothing may follow"), "{text}");
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_place() {
+    refuses(
+        "\"brokers\": 3",
+        "\"borkers\": 3",
+        &["line 5", "cluster", "unknown field `borkers`", "expected one of"],
+    );
+    refuses(
+        "\"partitions\": 1",
+        "\"partition\": 1",
+        &["topics[0]", "unknown field `partition`"],
+    );
+}
+
+#[test]
+fn numbers_that_cannot_be_are_refused() {
+    refuses(
+        "\"replication_factor\": 3, \"assignment\": [[1, 2, 3]]",
+        "\"replication_factor\": 4",
+        &[
+            "topics[0].replication_factor",
+            "is 4, but must be between 1 and the number of brokers, 3",
+        ],
+    );
+    refuses("\"duration_ms\": 1000", "\"duration_ms\": -5", &["duration_ms", "-5"]);
+    refuses(
+        "\"duration_ms\": 1000",
+        "\"duration_ms\": 0",
+        &["duration_ms", "between 1 and 86400000"],
+    );
+    refuses(
+        "\"at_ms\": 10",
+        "\"at_ms\": 2000",
+        &["faults.script[0].when", "after the end of the run"],
+    );
+    refuses(
+        "\"brokers\": 3",
+        "\"brokers\": 0",
+        &["cluster.brokers", "between 1 and 50"],
+    );
+    refuses(
+        "[[1, 2, 3]]",
+        "[[1, 2, 2]]",
+        &["topics[0].assignment[0]", "3 different brokers"],
+    );
+}
+
+#[test]
+fn names_that_do_not_exist_are_refused_with_those_that_do() {
+    refuses(
+        "{ \"kill\": \"b1\" }",
+        "{ \"kill\": \"b9\" }",
+        &["faults.script[0].do[0]", "no node `b9`", "b1, b2, b3"],
+    );
+    refuses(
+        "\"topics\": [\"t\"], \"records",
+        "\"topics\": [\"u\"], \"records",
+        &["clients.producers[0].topics[0]", "no topic `u`", "there are: t"],
+    );
+    refuses("\"N40\"", "\"N99\"", &["claims[0]", "`N99` is not a claim"]);
+    refuses(
+        "\"expect\"",
+        "\"rules\": [\"truncate_to_low\"], \"expect\"",
+        &["rules[0]", "no rule `truncate_to_low`", "truncate_to_hw"],
+    );
+    refuses(
+        "\"verdict\": \"passes\"",
+        "\"verdict\": \"violates\", \"check\": \"X99\"",
+        &["expect.check", "no check `X99`", "X3"],
+    );
+    refuses(
+        "\"expect\"",
+        "\"sometimes\": [{\"mark\": \"moon\"}], \"expect\"",
+        &["sometimes[0].mark", "no mark `moon`", "isr_shrank"],
+    );
+    refuses(
+        "\"faults\": {",
+        "\"faults\": { \"swarm\": { \"families\": [\"flood\"] },",
+        &["families[0]", "`flood`", "crash"],
+    );
+}
+
+#[test]
+fn properties_are_checked_by_name_and_value() {
+    refuses(
+        "replica.lag.time.max.ms",
+        "replica.leg.time.max.ms",
+        &[
+            "cluster.properties",
+            "is not known; known are",
+            "replica.lag.time.max.ms",
+        ],
+    );
+    refuses(
+        "\"min.insync.replicas\": \"2\"",
+        "\"min.insync.replicas\": \"two\"",
+        &["topics[0].config", "is not a whole number: `two`"],
+    );
+    refuses(
+        "\"min.insync.replicas\": \"2\"",
+        "\"min.insync.replicas\": \"0\"",
+        &["must be between 1 and 100, not 0"],
+    );
+    refuses(
+        "\"acks\": \"all\"",
+        "\"acks\": \"some\"",
+        &["clients.producers[0].config", "acks"],
+    );
+}
+
+#[test]
+fn a_missing_file_is_bad_input_too() {
+    let error = super::load(std::path::Path::new("nowhere.json")).expect_err("there is none");
+    assert_eq!(error.place, "the file itself");
+}
