@@ -27,8 +27,35 @@ pub struct Plan {
     pub jobs: usize,
     /// No new seed begins after this.
     pub until: Option<Instant>,
-    /// No new seed begins after the first unexpected outcome.
-    pub fail_fast: bool,
+    /// What ends the sweep before its last seed.
+    pub stop: Stop,
+}
+
+/// What ends the sweep of a scenario before its last seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// The violation that the scenario expects has been found: more seeds would say nothing new.
+    #[default]
+    Found,
+    /// That, or an unexpected outcome.
+    Failed,
+    /// Nothing: whoever compares digests wants them all.
+    Never,
+}
+
+impl Plan {
+    /// These seeds on two threads, without a deadline.
+    pub fn of(seeds: std::ops::Range<u64>) -> Plan {
+        Plan {
+            from: seeds.start,
+            seeds: seeds.end - seeds.start,
+            shard: 0,
+            of: 1,
+            jobs: 2,
+            until: None,
+            stop: Stop::Found,
+        }
+    }
 }
 
 /// What a sweep of one scenario came to.
@@ -199,9 +226,14 @@ pub fn sweep(scenario: &Arc<Scenario>, plan: &Plan, mut each: impl FnMut(&Outcom
                     }
                     Err(error) => tally.failed.push((seed, error)),
                 }
-                let found = scenario.expect != Expect::Passes && tally.first_expected.is_some();
-                let broken = plan.fail_fast && tally.first_unexpected(scenario).is_some();
-                if found || broken {
+                let found = tally.first_expected.is_some();
+                let failed = tally.first_unexpected(scenario).is_some();
+                let over = match plan.stop {
+                    Stop::Found => found,
+                    Stop::Failed => found || failed,
+                    Stop::Never => false,
+                };
+                if over {
                     stop.store(true, Ordering::Relaxed);
                 }
             }

@@ -1,10 +1,11 @@
-//! Same seed, same digest: alone, in a batch on all cores, twice in a row, with and without an observer, and in another
-//! process.
+//! Same seed, same digest: alone and in a batch on all cores, here and in another process, with and without an observer.
 
 use highwater::run::{self, Observer, Options};
 use highwater::scenario::{self, Scenario};
-use highwater::sweep::{Plan, run_one, sweep};
+use highwater::sweep::run_one;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 fn scenarios() -> Vec<(PathBuf, Arc<Scenario>)> {
@@ -24,7 +25,7 @@ fn scenarios() -> Vec<(PathBuf, Arc<Scenario>)> {
     paths.into_iter().map(load).collect()
 }
 
-/// How many seeds of each scenario; the release build of CI does the whole duty.
+/// How many seeds of each scenario; `.ci/digests` compares more of them.
 fn seeds() -> u64 {
     std::env::var("DETERMINISM_SEEDS")
         .ok()
@@ -32,34 +33,44 @@ fn seeds() -> u64 {
         .unwrap_or(4)
 }
 
-fn digests(scenario: &Arc<Scenario>, jobs: usize) -> Vec<u64> {
-    let plan = Plan {
-        from: 0,
-        seeds: seeds(),
-        shard: 0,
-        of: 1,
-        jobs,
-        until: None,
-        fail_fast: false,
+/// What another process says of every scenario and seed: a batch on both cores.
+fn batch() -> BTreeMap<(String, u64), String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_highwater"))
+        .args(["sweep", "--every-seed", "--jobs", "2", "--json", "--seeds"])
+        .arg(seeds().to_string())
+        .env_remove("SIM_SEED")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let parse = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+        let word = |name: &str| line[name].as_str().expect("a word").to_owned();
+        let seed = line["seed"].as_u64().expect("a number");
+        ((word("scenario"), seed), word("digest"))
     };
-    let mut scenario = (**scenario).clone();
-    // A sweep that looks for a violation ends when it has found one; here every seed counts.
-    scenario.expect = scenario::Expect::Passes;
-    let mut digests = Vec::new();
-    sweep(&Arc::new(scenario), &plan, |outcome| digests.push(outcome.digest));
-    digests
+    text.lines().map(parse).collect()
 }
 
+/// The release build's side of this is `.ci/digests`.
 #[test]
-fn a_seed_is_the_same_run_alone_and_in_a_batch() {
-    for (path, scenario) in scenarios() {
-        let batch = digests(&scenario, 2);
-        assert_eq!(batch.len() as u64, seeds(), "{}", path.display());
-        for (seed, digest) in batch.iter().enumerate() {
-            let alone = run_one(&scenario, seed as u64, &Options::default()).expect("the machine works");
-            assert_eq!(alone.digest, *digest, "{} seed {seed}", path.display());
+fn a_seed_is_the_same_run_alone_here_and_in_a_batch_elsewhere() {
+    let batch = batch();
+    let scenarios = scenarios();
+    assert_eq!(batch.len() as u64, scenarios.len() as u64 * seeds());
+    for (path, scenario) in scenarios {
+        let mut distinct = BTreeSet::new();
+        for seed in 0..seeds() {
+            let alone = run_one(&scenario, seed, &Options::default()).expect("the machine works");
+            let there = &batch[&(scenario.name.clone(), seed)];
+            assert_eq!(
+                &format!("{:016x}", alone.digest),
+                there,
+                "{} seed {seed}",
+                path.display()
+            );
+            distinct.insert(alone.digest);
         }
-        let distinct: std::collections::BTreeSet<_> = batch.iter().collect();
         assert!(
             distinct.len() > 1,
             "{}: all seeds gave one digest: it looks at nothing",
@@ -95,24 +106,4 @@ fn recording_and_watching_change_nothing_and_a_recording_replays_under_another_s
     };
     let replayed = run::run(&scenario, 8, &options);
     assert_eq!(replayed.digest, plain.digest, "the choices make the run, not the seed");
-}
-
-#[test]
-fn another_process_gives_the_same_digest() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/chaos-replication.json");
-    let scenario = Arc::new(scenario::load(&path).expect("valid"));
-    for seed in 0..2 {
-        let here = run_one(&scenario, seed, &Options::default())
-            .expect("the machine works")
-            .digest;
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_highwater"))
-            .args(["replay", path.to_str().expect("utf-8"), "--seed", &seed.to_string()])
-            .output()
-            .expect("the binary runs");
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            text.contains(&format!("{here:016x}")),
-            "seed {seed}: {here:016x} is not in\n{text}"
-        );
-    }
 }

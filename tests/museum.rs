@@ -42,15 +42,7 @@ fn every_switch_is_found_and_vanishes_when_it_is_off() {
         let Expect::Violates { check } = &scenario.expect else {
             panic!("{}: must expect a violation", scenario.name)
         };
-        let plan = Plan {
-            from: 0,
-            seeds: SEEDS,
-            shard: 0,
-            of: 1,
-            jobs: 2,
-            until: None,
-            fail_fast: false,
-        };
+        let plan = Plan::of(0..SEEDS);
         let tally = sweep(&scenario, &plan, |_| ());
         let Some(seed) = tally.first_expected else {
             wrong.push(format!("{}: {check} did not fire in {SEEDS} seeds", scenario.name));

@@ -58,15 +58,7 @@ fn every_healthy_scenario_gives_its_verdict() {
         .into_iter()
         .filter(|scenario| scenario.expect == Expect::Passes)
     {
-        let plan = Plan {
-            from: 100,
-            seeds: 8,
-            shard: 0,
-            of: 1,
-            jobs: 2,
-            until: None,
-            fail_fast: false,
-        };
+        let plan = Plan::of(100..108);
         let tally = sweep(&scenario, &plan, |_| ());
         assert_eq!(tally.seeds, 8);
         if let Some((seed, headline)) = tally.first_unexpected(&scenario) {
@@ -120,15 +112,7 @@ fn section_17_says_what_every_client_was_told() {
 fn one_knob_makes_the_difference_between_loss_and_none() {
     let lossy = named("acks-1");
     let safe = named("acks-all");
-    let plan = Plan {
-        from: 0,
-        seeds: 30,
-        shard: 0,
-        of: 1,
-        jobs: 2,
-        until: None,
-        fail_fast: false,
-    };
+    let plan = Plan::of(0..30);
     let (mut lost, mut kept) = (0, 0);
     sweep(&lossy, &plan, |outcome| lost += outcome.permitted.len());
     sweep(&safe, &plan, |outcome| kept += outcome.permitted.len());

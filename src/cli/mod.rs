@@ -86,6 +86,9 @@ struct SweepArgs {
     /// Stop a scenario at its first failing seed
     #[arg(long)]
     fail_fast: bool,
+    /// Go on where the expected violation has been found, so that every seed gives its digest
+    #[arg(long, conflicts_with = "fail_fast")]
+    every_seed: bool,
     /// Run every seed twice and compare the digests
     #[arg(long)]
     twice: bool,

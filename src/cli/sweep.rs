@@ -3,7 +3,7 @@
 use super::{Failure, SweepArgs};
 use crate::run::{Class, Options, Outcome};
 use crate::scenario::{self, Expect, Scenario};
-use crate::sweep::{Plan, Tally, run_one, sweep as run_sweep};
+use crate::sweep::{Plan, Stop, Tally, run_one, sweep as run_sweep};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -148,7 +148,11 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
             of,
             jobs,
             until,
-            fail_fast: args.fail_fast,
+            stop: match (args.fail_fast, args.every_seed) {
+                (true, _) => Stop::Failed,
+                (_, true) => Stop::Never,
+                _ => Stop::Found,
+            },
         };
         let mut differing = Vec::new();
         let began = Instant::now();
