@@ -3,6 +3,8 @@
 //! Today this crate holds only the bounds that scenario files carry for the exhaustive search; the models and their
 //! checker have their room here and nothing else in the house waits on them.
 
+pub mod check;
+
 /// Bounds of an exhaustive search over the replication protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bounds {
