@@ -1,9 +1,10 @@
 //! The specification: written from the published protocol texts, never from our code.
 //!
-//! Today this crate holds only the bounds that scenario files carry for the exhaustive search; the models and their
-//! checker have their room here and nothing else in the house waits on them.
+//! [`check`] visits every state of a specification within bounds; [`kip`] holds the published specifications of Kafka's
+//! replication, revision by revision.
 
 pub mod check;
+pub mod kip;
 
 /// Bounds of an exhaustive search over the replication protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
