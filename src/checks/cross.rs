@@ -27,11 +27,15 @@ pub(super) struct Answer {
 }
 
 impl Checks {
-    /// X2: the batch's cell; one (epoch, offset) names one batch, with one history before it.
+    /// X2: the batch's cell; one (epoch, offset) names one batch, with one history before it. What is deleted is no
+    /// history: a leader that knows no epoch below its log start says that they all end there (KIP-101), and a follower
+    /// keeps what it has below until it learns of that start.
     pub(super) fn identify(&mut self, at: usize, node: usize, batch: &Batch<'_>) -> Cell {
         let partition = &mut self.ghost.partitions[at];
         let replica = &partition.replicas[node];
-        let known = replica.comparable() && replica.log.end() == batch.base;
+        let known = replica.comparable()
+            && replica.log.end() == batch.base
+            && batch.base > partition.compared_from(replica.log.start);
         let previous = if known {
             replica.log.get(batch.base - 1).filter(|cell| *cell != Cell::HOLE)
         } else {

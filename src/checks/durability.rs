@@ -365,7 +365,7 @@ impl super::partition::Partition {
         let committed = &self.committed;
         let replica = &self.replicas[node];
         let log = replica.before.as_ref().unwrap_or(&replica.log);
-        let from = log.start.max(self.deleted_to);
+        let from = self.compared_from(log.start);
         let end = committed.end().min(log.end());
         let differs = |offset: &Offset| match (committed.get(*offset), log.get(*offset)) {
             (Some(ours), Some(its)) => !ours.agrees(its),

@@ -214,19 +214,27 @@ impl Partition {
             .copied()
     }
 
+    /// Where a log that begins at `start` can be compared from. What is deleted is gone from every log, however it still
+    /// looks there; but a snapshot of the metadata stands for the log of its holder only, and who has not loaded it yet
+    /// may have an uncommitted tail of an earlier epoch below its end (KIP-630).
+    pub fn compared_from(&self, start: Offset) -> Offset {
+        if self.is_metadata() {
+            start
+        } else {
+            start.max(self.deleted_to)
+        }
+    }
+
     /// Up to which offset (exclusive) the log of `node` holds the committed records.
     pub fn agreed(&mut self, node: usize) -> Offset {
+        let from = self.compared_from(self.replicas[node].log.start);
         let committed = &self.committed;
         let replica = &mut self.replicas[node];
         let end = committed.end().min(replica.log.end());
         if replica.log.start > self.deleted_to && committed.end() > self.deleted_to {
             return self.deleted_to;
         }
-        let mut at = replica
-            .agree
-            .max(replica.log.start)
-            .max(self.deleted_to)
-            .min(committed.end());
+        let mut at = replica.agree.max(from).min(committed.end());
         while at < end {
             match (committed.get(at), replica.log.get(at)) {
                 (Some(ours), Some(its)) if !ours.agrees(its) => break,

@@ -45,6 +45,37 @@ fn x2_one_epoch_and_offset_two_records_or_two_histories() {
 }
 
 #[test]
+fn x2_what_is_deleted_is_no_history() {
+    // Broker 1 leads epoch 1 from offset 1 on; broker 0 comes back with a tail of epoch 0 and is cut to offset 2.
+    let diverged = |deleted_to: Offset| {
+        let mut story = Story::begun(1);
+        for (offset, value) in [(0, "a"), (1, "b"), (2, "x")] {
+            story.append(0, offset, 0, &[value]);
+        }
+        story.copy(1, 0, 0, &["a"], true);
+        let next = state(1, 1, 1, &[1]);
+        story.lead(1, next.clone(), 1, 0);
+        story.append(1, 1, 1, &["c"]);
+        story.append(1, 2, 1, &["d"]);
+        story.high(1, 3, true, 1);
+        story.tick();
+        story.note(
+            1,
+            Note::LogStartAdvanced {
+                partition: TP,
+                to: deleted_to,
+            },
+        );
+        story.follow(0, next, 0);
+        story.truncate(0, 3, 2);
+        story.copy(0, 2, 1, &["d"], true);
+        story
+    };
+    diverged(2).silent(&["X2"]);
+    diverged(1).fires(&["X2"]);
+}
+
+#[test]
 fn x4_high_watermark_over_a_proposed_isr() {
     // KIP-497: broker 0 proposes to drop broker 2 and does not wait for the answer.
     let mut story = Story::begun(1);

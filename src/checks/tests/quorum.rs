@@ -164,6 +164,45 @@ fn i11_a_committed_entry_is_truncated() {
 }
 
 #[test]
+fn i11_below_the_end_of_a_snapshot_only_what_was_committed_is_missed() {
+    let truncated = |story: &mut Story, node: usize| {
+        story.tick();
+        story.note(
+            node,
+            Note::Truncated {
+                partition: METADATA_PARTITION,
+                from: 2,
+                to: 1,
+                reason: TruncateReason::Divergence,
+            },
+        );
+    };
+    // Node 0 writes one more entry that nobody else gets; epoch 2 commits another one there, and snapshots it.
+    let mut story = one_entry();
+    metadata(&mut story, 0, 1, 1, "m1");
+    metadata(&mut story, 2, 0, 1, "m0");
+    leads(&mut story, 1, 2, 1);
+    for node in [1, 2] {
+        metadata(&mut story, node, 1, 2, "other");
+        flushed(&mut story, node, 2);
+    }
+    committed(&mut story, 1, 2, 2, true);
+    committed(&mut story, 2, 2, 2, false);
+    story.tick();
+    story.note(
+        1,
+        Note::SnapshotWritten {
+            end_offset: 2,
+            epoch: LeaderEpoch(2),
+        },
+    );
+    truncated(&mut story, 0);
+    story.silent(&["I11", "X10"]);
+    truncated(&mut story, 2);
+    story.fires(&["I11", "I2"]);
+}
+
+#[test]
 fn d3_an_older_vote_after_a_crash() {
     let mut story = one_entry();
     voted(&mut story, 1, 4, 1);
