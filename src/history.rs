@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Offsets above this are not believed: no run writes so many records, and a table grows with them.
-const HIGHEST_OFFSET: Offset = 1 << 26;
+const HIGHEST_OFFSET: Offset = 1 << 22;
 
 /// How a send ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

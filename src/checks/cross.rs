@@ -103,14 +103,11 @@ impl Checks {
             // What is committed differs already; that is said where it is found, and must not be made to fit.
             return;
         }
-        let log = &partition.replicas[node].log;
-        let certain = !partition.replicas[node].uncertain;
-        for offset in before..to {
-            let cell = log.get(offset).filter(|_| certain).unwrap_or(Cell::HOLE);
-            if partition.committed.end() < offset {
-                partition.committed.fill_holes(offset);
-            }
-            partition.committed.put(offset, offset, cell);
+        let replica = &partition.replicas[node];
+        if replica.uncertain {
+            partition.committed.fill_holes(to);
+        } else {
+            partition.committed.extend_from(&replica.log, to);
         }
         for other in 0..partition.replicas.len() {
             if other != node
@@ -227,12 +224,14 @@ impl Checks {
         }
         let (ours, copy) = (&partition.replicas[node].log, &partition.replicas[follower].log);
         same = same.max(ours.start).max(copy.start);
-        while same < to.min(end) {
-            match (ours.get(same), copy.get(same)) {
-                (Some(ours), Some(copy)) if ours.agrees(copy) => same += 1,
-                _ => break,
-            }
-        }
+        let unlike = |ours: Option<Cell>, copy: Option<Cell>| match (ours, copy) {
+            (Some(ours), Some(copy)) => !ours.agrees(copy),
+            _ => true,
+        };
+        let end_of_both = to.min(end);
+        same = ours
+            .find(copy, same, end_of_both, unlike)
+            .unwrap_or(same.max(end_of_both));
         partition.replicas[follower].matched = (epoch, same.min(end));
         self.report.look(Check::X11);
         if same < to && !(metadata && self.quorum.excused) {

@@ -234,14 +234,9 @@ impl Partition {
         if replica.log.start > self.deleted_to && committed.end() > self.deleted_to {
             return self.deleted_to;
         }
-        let mut at = replica.agree.max(from).min(committed.end());
-        while at < end {
-            match (committed.get(at), replica.log.get(at)) {
-                (Some(ours), Some(its)) if !ours.agrees(its) => break,
-                _ => at += 1,
-            }
-        }
-        at = at.min(replica.log.end());
+        let at = replica.agree.max(from).min(committed.end());
+        let at = committed.differs(&replica.log, at, end).unwrap_or(at.max(end));
+        let at = at.min(replica.log.end());
         replica.agree = at;
         at
     }
