@@ -19,8 +19,10 @@
 //! the hole goes, since a log is what was written without a hole); a segment above the recovery point that begins in
 //! an older epoch than the one before it ends in (its removal was lost, it goes again).
 //!
+//! A restart of the log that was cut short leaves such a hole too, before the new and empty segment (`truncate.rs`).
+//!
 //! What is left open: the changes of a directory are taken to survive in their order, as journals keep them. If the
-//! creation of the segment of a restarted log survives and the removals before it do not, old and new can meet.
+//! removals of a restart survive and the creation before them does not, the log is empty.
 //!
 //! Sources: Kafka's LogLoader, LogSegment.recover; KAFKA-10432, KAFKA-12520, KAFKA-16541.
 

@@ -5,7 +5,18 @@
 //! checksum. So until the cut is durable the next append begins a new segment; recovery then finds the old batches
 //! overlapped by the base of the next segment, and cuts them there.
 //!
-//! Sources: Kafka's UnifiedLog.truncateTo and truncateFullyAndStartAt; KAFKA-10706, KAFKA-9491.
+//! Emptying a log takes several changes of names, and the process may end between any two of them. Their order makes
+//! every state in between a log that recovery opens with records that were there before, and without a hole:
+//!
+//! ```text
+//!   restart at 90     0‥39  40‥79             what is at or above the new start goes first, newest first
+//!                     0‥39  40‥79  90‥        the new segment (90‥ is behind a hole: recovery drops it)
+//!                           40‥79  90‥        then the rest, oldest first, as if its retention had ended
+//!                                  90‥        done
+//! ```
+//!
+//! Sources: Kafka's UnifiedLog.truncateTo, LocalLog.truncateFullyAndStartAt and createAndDeleteSegment (the new segment
+//! first, so that one is never missing); KAFKA-10706, KAFKA-9491.
 
 use super::{Log, LogError};
 use crate::disk::Disk;
@@ -72,11 +83,17 @@ impl Log {
             return Err(LogError::OutOfRange);
         }
         self.flusher.sweep(disk);
-        for segment in std::mem::take(&mut self.segments) {
-            self.delete_segment(&segment, disk)?;
-        }
         self.tail.clear();
+        let below = self.segments.partition_point(|segment| segment.base < at);
+        for segment in self.segments.split_off(below).iter().rev() {
+            self.delete_segment(segment, disk)?;
+        }
+        let below = std::mem::take(&mut self.segments);
+        // IMPORTANT: before the others go. A full disk, or the end of the process, would leave a log that ends at 0.
         self.create_segment(at, disk)?;
+        below
+            .iter()
+            .try_for_each(|segment| self.delete_segment(segment, disk))?;
         self.log_start_offset = at;
         self.lower_end(at);
         if self.epochs.clear() {

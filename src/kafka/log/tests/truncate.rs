@@ -1,6 +1,7 @@
 //! Cuts and restarts.
 
 use super::*;
+use crate::disk::DiskError;
 
 #[test]
 fn a_cut_across_segments_takes_batches_indexes_and_epochs() {
@@ -131,6 +132,61 @@ fn a_restart_leaves_nothing_but_its_offset() {
     f.reopen(false, 100);
     assert_eq!((f.log.log_start_offset(), f.log.log_end_offset()), (100, 100));
     assert_eq!(f.log.restart_at(-1, &mut f.disk, &mut f.out), Err(LogError::OutOfRange));
+}
+
+/// Nine batches in three segments, durable.
+fn nine() -> Fixture {
+    let mut f = Fixture::new(&[("segment.bytes", "256")]);
+    for _ in 0..9 {
+        let _ = f.lead(3, 1);
+    }
+    f.log.flush(&mut f.out);
+    f.settle();
+    f
+}
+
+#[test]
+fn a_restart_that_is_cut_short_leaves_the_old_log_or_its_end_or_the_new_one() {
+    let mut ends = Vec::new();
+    for steps in 0.. {
+        let mut f = nine();
+        f.disk.fail_after(steps, DiskError::Full);
+        let done = f.log.restart_at(100, &mut f.disk, &mut f.out);
+        f.disk.crash_process();
+        f.reopen(false, 9);
+        let (start, end) = (f.log.log_start_offset(), f.log.log_end_offset());
+        let kept: Vec<Offset> = f.all().iter().map(|batch| batch.0).collect();
+        assert_eq!(kept, (start..end).collect::<Vec<_>>(), "{steps}: without a hole");
+        assert_eq!(f.lead(4, 1).base_offset, end);
+        ends.push((start, end));
+        if done.is_ok() {
+            break;
+        }
+    }
+    ends.dedup();
+    assert_eq!(ends, [(0, 9), (3, 9), (6, 9), (100, 100)]);
+}
+
+#[test]
+fn a_restart_within_the_log_that_is_cut_short_leaves_its_beginning_or_the_new_one() {
+    for steps in 0.. {
+        let mut f = nine();
+        f.disk.fail_after(steps, DiskError::Full);
+        let done = f.log.restart_at(5, &mut f.disk, &mut f.out);
+        f.disk.crash_process();
+        f.reopen(false, 0);
+        let (start, end) = (f.log.log_start_offset(), f.log.log_end_offset());
+        let kept: Vec<Offset> = f.all().iter().map(|batch| batch.0).collect();
+        assert_eq!(kept, (start..end).collect::<Vec<_>>(), "{steps}: without a hole");
+        assert!(
+            end >= 5,
+            "{steps}: what is below the new start may go, but the end does not pass it"
+        );
+        if done.is_ok() {
+            assert_eq!((start, end), (5, 5));
+            break;
+        }
+    }
 }
 
 #[test]
