@@ -279,6 +279,7 @@ impl History {
                 };
                 (at, None, event)
             }
+            ClientNote::OffsetAsked { topic, partition, .. } => return Some((self.partition(topic, *partition), None)),
             ClientNote::OffsetListed {
                 topic,
                 partition,

@@ -24,16 +24,32 @@ struct Reader {
     /// Next offset, and since when it waits for it.
     next: Offset,
     since: u64,
-    latest: Offset,
-    latest_drops: usize,
-    earliest: Offset,
-    earliest_leaders: usize,
+    latest: Told,
+    earliest: Told,
+}
+
+/// The highest offset that one client was told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    offset: Offset,
+    /// How often what it depends on had changed by then: dropped records for the latest, leaders for the earliest.
+    changes: usize,
+}
+
+/// A question under way: what its client had been told when it asked. Answers to questions that overlap come in any
+/// order: one may have waited long for a leader that had been replaced meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    partition: usize,
+    floor: Told,
 }
 
 /// Everything about readers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readers {
     readers: BTreeMap<(u16, u32), Reader>,
+    /// By client and its number.
+    questions: BTreeMap<(u16, u64), Question>,
     /// By partition of the history: when the acknowledged end was known to be at least this.
     known: Vec<Vec<(u64, Offset)>>,
     /// By partition of the history: its ghost.
@@ -64,8 +80,18 @@ impl Checks {
             (ClientNote::SendAcked { offset, .. }, Some(send)) => self.acked(partition, send, *offset),
             (ClientNote::SendFailed { definite, .. }, Some(send)) => self.failed(send, *definite),
             (ClientNote::Polled { records, from, .. }, _) => self.polled(client, partition, records, *from),
+            (ClientNote::OffsetAsked { query, timestamp, .. }, _) => {
+                if let Some(floor) = self.told(client, partition, *timestamp) {
+                    let question = Question {
+                        partition,
+                        floor: *floor,
+                    };
+                    self.client.questions.insert((client, *query), question);
+                }
+            }
             (
                 ClientNote::OffsetListed {
+                    query,
                     timestamp,
                     offset,
                     error_code,
@@ -73,7 +99,14 @@ impl Checks {
                 },
                 _,
             ) => {
-                self.listed(client, partition, *timestamp, *offset, *error_code);
+                if *error_code == OFFSET_NOT_AVAILABLE {
+                    self.marks.set(marks::OFFSET_NOT_AVAILABLE);
+                }
+                let question = self.client.questions.remove(&(client, *query));
+                let question = question.filter(|question| question.partition == partition);
+                if let (Some(question), Some(offset)) = (question, offset) {
+                    self.listed(client, question, *timestamp, *offset);
+                }
             }
             (ClientNote::TruncationDetected { .. }, _) => self.marks.set(marks::TRUNCATION_DETECTED),
             (ClientNote::PositionReset { .. }, _) => self.marks.set(marks::POSITION_RESET),
@@ -323,37 +356,36 @@ impl Checks {
             });
     }
 
-    /// C14.
-    fn listed(&mut self, client: u16, partition: usize, timestamp: i64, offset: Option<Offset>, error_code: i16) {
-        if error_code == OFFSET_NOT_AVAILABLE {
-            self.marks.set(marks::OFFSET_NOT_AVAILABLE);
+    /// What a client was told of the latest or earliest offset since the last change; none for other times.
+    fn told(&mut self, client: u16, partition: usize, timestamp: i64) -> Option<&mut Told> {
+        let ghost = self.link(partition, None).map(|at| &self.ghost.partitions[at]);
+        let (drops, leaders) = ghost.map_or((0, 0), |ghost| (ghost.drops.len(), ghost.leaders.len()));
+        let reader = self.client.readers.entry((client, partition as u32)).or_default();
+        let (told, changes) = match timestamp {
+            -1 => (&mut reader.latest, drops),
+            // Log starts are not replicated: a new leader may still have what the old one had deleted.
+            -2 => (&mut reader.earliest, leaders),
+            _ => return None,
+        };
+        if told.changes != changes {
+            *told = Told { offset: 0, changes };
         }
-        let Some(offset) = offset else {
+        Some(told)
+    }
+
+    /// C14.
+    fn listed(&mut self, client: u16, question: Question, timestamp: i64, offset: Offset) {
+        let (partition, floor) = (question.partition, question.floor);
+        let Some(told) = self.told(client, partition, timestamp) else {
             return;
         };
-        let ghost = self.link(partition, None).map(|at| &self.ghost.partitions[at]);
-        let drops = ghost.map_or(0, |ghost| ghost.drops.len());
-        let leaders = ghost.map_or(0, |ghost| ghost.leaders.len());
-        let reader = self.client.readers.entry((client, partition as u32)).or_default();
-        let (before, what) = match timestamp {
-            -1 => {
-                let before = if reader.latest_drops == drops { reader.latest } else { 0 };
-                (reader.latest, reader.latest_drops) = (offset.max(before), drops);
-                (before, "latest")
-            }
-            -2 => {
-                // Log starts are not replicated: a new leader may still have what the old one had deleted.
-                let before = if reader.earliest_leaders == leaders {
-                    reader.earliest
-                } else {
-                    0
-                };
-                (reader.earliest, reader.earliest_leaders) = (offset.max(before), leaders);
-                (before, "earliest")
-            }
-            _ => return,
-        };
-        let seen = &self.history.partitions[partition];
+        if told.changes != floor.changes {
+            // Whether it was answered before or after the change is not known.
+            return;
+        }
+        told.offset = told.offset.max(offset);
+        let what = if timestamp == -1 { "latest" } else { "earliest" };
+        let (before, seen) = (floor.offset, &self.history.partitions[partition]);
         self.report
             .expect(Check::C14, self.now, Some(client.into()), offset >= before, || {
                 format!(

@@ -333,12 +333,21 @@ impl fmt::Display for ClientNote {
             } => {
                 write!(f, "moved its position in {topic}-{partition} from {from} to {to}")
             }
+            ClientNote::OffsetAsked {
+                topic,
+                partition,
+                timestamp,
+                ..
+            } => {
+                write!(f, "asks for the offset of time {timestamp} of {topic}-{partition}")
+            }
             ClientNote::OffsetListed {
                 topic,
                 partition,
                 timestamp,
                 offset,
                 error_code,
+                ..
             } => match offset {
                 Some(offset) => write!(
                     f,

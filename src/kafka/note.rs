@@ -424,8 +424,21 @@ pub enum ClientNote {
         /// After.
         to: Offset,
     },
+    /// The user asked for an offset by time.
+    OffsetAsked {
+        /// Number of the query, of this client.
+        query: u64,
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// -1 latest, -2 earliest, else a time.
+        timestamp: i64,
+    },
     /// The answer to an offset query.
     OffsetListed {
+        /// Number of the query.
+        query: u64,
         /// Topic.
         topic: String,
         /// Partition.

@@ -2,10 +2,23 @@
 
 use super::*;
 
-fn listed(story: &mut Story, timestamp: i64, offset: Option<Offset>) {
+fn asked(story: &mut Story, query: u64, timestamp: i64) {
+    story.client(
+        CLIENT,
+        ClientNote::OffsetAsked {
+            query,
+            topic: "t".into(),
+            partition: 0,
+            timestamp,
+        },
+    );
+}
+
+fn answered(story: &mut Story, query: u64, timestamp: i64, offset: Option<Offset>) {
     story.client(
         CLIENT,
         ClientNote::OffsetListed {
+            query,
             topic: "t".into(),
             partition: 0,
             timestamp,
@@ -13,6 +26,11 @@ fn listed(story: &mut Story, timestamp: i64, offset: Option<Offset>) {
             error_code: if offset.is_none() { 78 } else { 0 },
         },
     );
+}
+
+fn listed(story: &mut Story, timestamp: i64, offset: Option<Offset>) {
+    asked(story, 7, timestamp);
+    answered(story, 7, timestamp, offset);
 }
 
 #[test]
@@ -133,6 +151,21 @@ fn c14_offsets_go_back() {
     listed(&mut earliest, -2, Some(4));
     listed(&mut earliest, -2, Some(2));
     earliest.fires(&["C14"]);
+}
+
+#[test]
+fn c14_questions_that_overlap_are_answered_in_any_order() {
+    let mut story = Story::begun(1);
+    // The first one waits for a leader that is cut off, while the next one finds its successor.
+    asked(&mut story, 1, -1);
+    asked(&mut story, 2, -1);
+    answered(&mut story, 2, -1, Some(5));
+    asked(&mut story, 3, -1);
+    answered(&mut story, 1, -1, Some(3));
+    story.silent(&["C14"]);
+    // The third was asked when 5 was known.
+    answered(&mut story, 3, -1, Some(4));
+    story.fires(&["C14"]);
 }
 
 #[test]

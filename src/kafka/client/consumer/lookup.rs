@@ -185,9 +185,15 @@ impl Consumer {
         }
     }
 
-    pub(super) fn add_query(&mut self, topic: String, partition: i32, timestamp: i64, now: Now) {
+    pub(super) fn add_query(&mut self, topic: String, partition: i32, timestamp: i64, now: Now, out: &mut Outbox) {
         self.network.metadata.want(&topic);
         self.next_number += 1 << 32;
+        out.note(Note::Client(ClientNote::OffsetAsked {
+            query: self.next_number,
+            topic: topic.clone(),
+            partition,
+            timestamp,
+        }));
         self.queries.push(Query {
             number: self.next_number,
             topic,
@@ -311,6 +317,7 @@ impl Consumer {
 
 fn note_listed(query: &Query, offset: Option<i64>, error: ErrorCode, out: &mut Outbox) {
     out.note(Note::Client(ClientNote::OffsetListed {
+        query: query.number,
         topic: query.topic.clone(),
         partition: query.partition,
         timestamp: query.timestamp,

@@ -136,7 +136,7 @@ impl Consumer {
             }
             ClientInput::Net(input) => Some(input),
             ClientInput::Op(op) => {
-                self.operate(op, now);
+                self.operate(op, now, out);
                 None
             }
         };
@@ -166,7 +166,7 @@ impl Consumer {
         (offset >= 0).then_some(offset)
     }
 
-    fn operate(&mut self, op: Op, now: Now) {
+    fn operate(&mut self, op: Op, now: Now, out: &mut Outbox) {
         match op {
             Op::Assign { partitions, from } => self.assign(partitions, from),
             Op::Seek {
@@ -191,7 +191,7 @@ impl Consumer {
                 topic,
                 partition,
                 timestamp,
-            } => self.add_query(topic, partition, timestamp, now),
+            } => self.add_query(topic, partition, timestamp, now, out),
             other => panic!("a consumer cannot do {other:?}"),
         }
     }
