@@ -299,7 +299,11 @@ impl Checks {
     /// I3: an epoch begins at the end of the log, after records of earlier ones only.
     pub(super) fn epoch_assigned(&mut self, node: usize, at: usize, epoch: i32, start: Offset) {
         let replica = &mut self.ghost.partitions[at].replicas[node];
-        let before = replica.log.get(start - 1).map_or(-1, |cell| cell.epoch);
+        // The epochs of records that are deleted are forgotten, at the latest when an empty log is opened again.
+        let before = (start > replica.log.start)
+            .then(|| replica.log.get(start - 1))
+            .flatten()
+            .map_or(-1, |cell| cell.epoch);
         let end = replica.log.end();
         let holds = (start == end && before < epoch) || replica.uncertain || !replica.known;
         // An epoch without records gives way to what comes to stand in its place.

@@ -109,6 +109,44 @@ fn i3_epoch_that_the_cache_has_not_learnt() {
 }
 
 #[test]
+fn i3_an_empty_log_that_is_opened_again_has_no_epochs() {
+    for start in [1, 0] {
+        let mut story = Story::begun(1);
+        story.write(0, "a");
+        story.high(1, 1, false, 0);
+        story.tick();
+        story.note(
+            1,
+            Note::LogStartAdvanced {
+                partition: TP,
+                to: start,
+            },
+        );
+        story.stop(1, StopKind::Killed);
+        story.start(1);
+        story.note(
+            1,
+            Note::LogOpened {
+                partition: TP,
+                log_start_offset: start,
+                log_end_offset: 1,
+                recovery_point: 0,
+                clean: false,
+            },
+        );
+        story.silent(&[]);
+        story.tick();
+        story.assign(1, 0, 1);
+        if start == 1 {
+            story.silent(&["I3"]);
+        } else {
+            // The record before is still there, and with it its epoch.
+            story.fires(&["I3"]);
+        }
+    }
+}
+
+#[test]
 fn i4_an_older_state_is_obeyed() {
     let mut story = Story::begun(1);
     story.take_over(1, state(1, 1, 1, &[0, 1, 2]), 0, 0);
