@@ -178,6 +178,70 @@ fn d6_let_in_again_and_still_in_the_isr() {
     story.fires(&["D6"]);
 }
 
+/// Broker 1 is in the ISR by decisions of controller 2, loses its records, and is let in again under controller 0.
+fn let_in_by_the_next_controller(inherited: bool) -> Story {
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.decide(state(0, 0, 1, &[0, 1]), false);
+    story.decide(state(0, 0, 2, &[0, 1, 2]), false);
+    if inherited {
+        metadata(&mut story, 0, 0, 1, "both decisions");
+    }
+    story.power_cycle(1, 0, &[]);
+    story.tick();
+    story.note(
+        0,
+        Note::BecameQuorumLeader {
+            epoch: LeaderEpoch(2),
+            epoch_start_offset: i64::from(inherited),
+        },
+    );
+    story
+}
+
+/// Controller 0 knows the new incarnation of broker 1, and lets it in.
+fn let_in(story: &mut Story) {
+    for fenced in [true, false] {
+        story.tick();
+        story.note(
+            0,
+            Note::BrokerDecided {
+                broker: NodeId(2),
+                broker_epoch: BrokerEpoch(6),
+                fenced,
+                in_controlled_shutdown: false,
+            },
+        );
+    }
+}
+
+#[test]
+fn d6_does_not_believe_decisions_that_the_next_controller_never_saw() {
+    let mut story = let_in_by_the_next_controller(false);
+    story.note(
+        0,
+        Note::PartitionDecided {
+            partition: TP,
+            state: state(0, 0, 1, &[0, 2]),
+            unclean: false,
+            epoch: LeaderEpoch(2),
+        },
+    );
+    story.tick();
+    story.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: state(0, 0, 1, &[0, 2]),
+        },
+    );
+    let_in(&mut story);
+    story.silent(&[]);
+    let mut inherited = let_in_by_the_next_controller(true);
+    let_in(&mut inherited);
+    inherited.fires(&["D6"]);
+}
+
 #[test]
 fn x7_an_answer_does_not_carry_the_elr() {
     let mut story = Story::begun(2);
