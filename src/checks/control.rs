@@ -364,6 +364,10 @@ impl Checks {
         self.report.expect(Check::I4, self.now, Some(node), holds, || {
             format!("Each incarnation of a broker has a higher broker epoch than the one before. This one has {epoch}, the one before had {before}.")
         });
+        // From here on the controller's ISR speaks of this incarnation.
+        for at in 0..self.ghost.partitions.len() {
+            self.caught_up(at, node);
+        }
     }
 
     /// A state that some broker obeys, which is therefore committed, and all that it builds on.

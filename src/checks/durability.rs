@@ -32,22 +32,17 @@ impl Checks {
         let doubt = doubt.max(self.ghost.nodes[node].disk);
         let unclean = how != StopKind::Exited { clean: true } || doubt == Doubt::Damaged;
         let state = &mut self.ghost.nodes[node];
-        if state.up && state.disk == Doubt::None {
-            // Whatever an earlier power failure took has been read again since.
-            state.damage = None;
-        }
         state.up = false;
         state.unfenced = false;
         // One that was leaving may have written its marker already.
         state.dirty &= !state.shutting_down;
         state.power_lost = how == StopKind::PowerLost;
-        if how == StopKind::PowerLost && state.damage.is_none() {
-            state.damage = Some(Lost {
-                what: "power failure",
-                injected: true,
-                destructive: false,
-            });
-        }
+        let power_failure = (how == StopKind::PowerLost).then_some(Lost {
+            what: "power failure",
+            injected: true,
+            destructive: false,
+        });
+        let cause = state.damage.or(power_failure);
         for partition in &mut self.ghost.partitions {
             let replica = &mut partition.replicas[node];
             replica.open = false;
@@ -58,6 +53,8 @@ impl Checks {
             replica.high_watermark = None;
             replica.crashed_at = if unclean { Some(self.now) } else { replica.crashed_at };
             replica.doubt = replica.doubt.max(doubt);
+            // A stop inside the recovery from a power failure does not make the failure undone.
+            replica.fault = replica.fault.or(cause);
             if replica.doubt >= Doubt::PowerLost {
                 // Its metadata may be older now, and so what it obeys.
                 replica.leader_epoch = -1;
@@ -77,14 +74,12 @@ impl Checks {
         }
         let state = &mut self.ghost.nodes[node];
         let up = state.up;
-        let known = state.damage.is_some_and(|known| known.destructive);
-        if !known {
-            state.damage = Some(Lost {
-                what,
-                injected: true,
-                destructive,
-            });
-        }
+        let cause = state.damage.filter(|known| known.destructive).unwrap_or(Lost {
+            what,
+            injected: true,
+            destructive,
+        });
+        state.damage = Some(cause);
         let doubt = if destructive { Doubt::Damaged } else { Doubt::PowerLost };
         state.disk = state.disk.max(doubt);
         self.unguard(node);
@@ -92,6 +87,7 @@ impl Checks {
             for partition in &mut self.ghost.partitions {
                 let replica = &mut partition.replicas[node];
                 replica.doubt = replica.doubt.max(Doubt::PowerLost);
+                replica.fault = Some(cause);
             }
             return;
         }
@@ -107,6 +103,7 @@ impl Checks {
         for partition in &mut self.ghost.partitions {
             let replica = &mut partition.replicas[node];
             replica.doubt = Doubt::Damaged;
+            replica.fault = Some(cause);
             replica.durable = 0;
             replica.must_hold = 0;
             if up {
@@ -266,9 +263,12 @@ impl Checks {
         let before = replica.before.take();
         let floor = replica.floor.min(replica.log.end());
         let mut changed = None;
+        let mut gone = false;
         if let Some(before) = before {
             // What was not handed over is not known; that the log reaches its floor was compared at its opening.
-            changed = before.differs(&read, start.max(before.start), floor);
+            let from = start.max(before.start);
+            changed = before.differs(&read, from, floor);
+            gone = end < before.end() || before.differs(&read, from, before.end()).is_some();
         }
         replica.log = read;
         replica.log.fill_holes(end);
@@ -276,17 +276,21 @@ impl Checks {
         self.doubtful.retain(|log| *log != (at, node));
         partition.reset_agreement(node);
         let held = partition.agreed(node);
-        let lost = self.ghost.nodes[node].damage;
+        let replica = &mut partition.replicas[node];
+        let fault = replica.fault.take();
+        replica.doubt = Doubt::None;
         if held < committed_before {
             self.marks.set(marks::COMMITTED_LOST_LOCALLY);
-            let cause = lost.unwrap_or(Lost {
+            replica.lost.get_or_insert(fault.unwrap_or(Lost {
                 what: "lost without a fault",
                 injected: false,
                 destructive: false,
-            });
-            self.ghost.partitions[at].replicas[node].lost.get_or_insert(cause);
+            }));
+        } else if gone && let Some(fault) = fault {
+            // Its leader may have counted what nobody had committed yet, and goes on counting it until the controller
+            // hears of the new incarnation and takes it out of the ISR (KIP-966).
+            replica.lost.get_or_insert(fault);
         }
-        self.ghost.partitions[at].replicas[node].doubt = Doubt::None;
         if let Some(offset) = changed
             && !damaged
         {
@@ -344,7 +348,7 @@ impl Checks {
         (log, None)
     }
 
-    /// A replica has what it had lost.
+    /// A replica has all that is committed, whatever it had lost.
     pub(super) fn caught_up(&mut self, at: usize, node: usize) {
         let partition = &mut self.ghost.partitions[at];
         if partition.replicas[node].lost.is_some() && !partition.replicas[node].uncertain {

@@ -86,7 +86,10 @@ pub(crate) struct Replica {
     pub floor: Offset,
     /// The content is not known at the moment: comparisons rest.
     pub uncertain: bool,
-    /// Why it lacks committed records, if a fault took them; until it has them again.
+    /// The fault that put its content in doubt.
+    pub fault: Option<Lost>,
+    /// Why it lacks records that it held, committed or counted by its leader; until it has all that is committed, and
+    /// either its leader or the controller knows of its new incarnation.
     pub lost: Option<Lost>,
     /// The committed log was reset to this offset while it held more: its tail must go before it is compared.
     pub suspended: Option<Offset>,
@@ -106,7 +109,7 @@ pub(crate) struct Replica {
     pub opened: Option<(Offset, Offset)>,
 }
 
-/// A fault took committed records from a replica.
+/// A fault took records from a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost {
     pub what: &'static str,
@@ -136,6 +139,7 @@ impl Replica {
             before: None,
             floor: 0,
             uncertain: false,
+            fault: None,
             lost: None,
             suspended: None,
             registered: true,
@@ -177,7 +181,7 @@ pub(crate) struct NodeState {
     pub started: bool,
     /// The last stop was a power failure.
     pub power_lost: bool,
-    /// The disk fault since the last start, if any.
+    /// The first fault of its disk, or the first that took what was durable.
     pub damage: Option<Lost>,
     /// What a disk fault has made of every later stop: it may strike long after it was injected.
     pub disk: Doubt,

@@ -115,6 +115,79 @@ fn x4_is_silent_once_the_shrink_is_committed() {
     assert_eq!(story.checks.marks().count("isr_shrank"), 1);
 }
 
+/// Broker 1 has record b and its leader knows; then a power failure takes b, which nobody has committed yet, from it.
+fn counted_and_lost() -> Story {
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.append(0, 1, 0, &["b"]);
+    story.copy(1, 1, 0, &["b"], false);
+    story.progress(0, 1, 2, 0);
+    story.power_cycle(1, 1, &[made(0, 0, &["a"])]);
+    story
+}
+
+/// The controller decides another ISR, and broker 0 leads on with it.
+fn resize(story: &mut Story, partition_epoch: i32, isr: &[usize]) {
+    story.decide(state(0, 0, partition_epoch, isr), false);
+    story.tick();
+    let state = state(0, 0, partition_epoch, isr);
+    story.note(0, Note::IsrUpdated { partition: TP, state });
+}
+
+/// The controller's registration is committed, and broker 1 hears of it.
+fn registered(story: &mut Story) {
+    story.tick();
+    story.register(1, 6);
+    story.tick();
+    let broker_epoch = BrokerEpoch(6);
+    story.note(1, Note::BrokerRegistered { broker_epoch });
+}
+
+#[test]
+fn x4_a_leader_may_count_what_a_power_failure_took_until_the_incarnation_is_registered() {
+    // KIP-966: neither the leader nor the controller can know of it before.
+    let mut story = counted_and_lost();
+    resize(&mut story, 1, &[0, 1]);
+    story.high(0, 2, true, 0);
+    resize(&mut story, 2, &[0]);
+    registered(&mut story);
+    story.unfence(1, 6);
+    story.follow(1, state(0, 0, 2, &[0]), 1);
+    story.copy(1, 1, 0, &["b"], false);
+    story.progress(0, 1, 2, 0);
+    resize(&mut story, 3, &[0, 1]);
+    story.silent(&["X3", "X4"]);
+}
+
+#[test]
+fn x4_and_x3_a_registered_incarnation_is_still_counted_for_what_the_one_before_held() {
+    let mut story = counted_and_lost();
+    registered(&mut story);
+    resize(&mut story, 1, &[0, 1]);
+    story.silent(&["X3"]);
+    story.high(0, 2, true, 0);
+    story.fires(&["X4"]);
+    resize(&mut story, 2, &[0, 1]);
+    story.fires(&["X3", "X4"]);
+}
+
+#[test]
+fn x4_only_a_fault_excuses() {
+    // The same loss, but nothing has struck the disk: a process that is killed in a step loses nothing that it held.
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.append(0, 1, 0, &["b"]);
+    story.copy(1, 1, 0, &["b"], false);
+    story.progress(0, 1, 2, 0);
+    story.stop(1, StopKind::KilledMidStep);
+    story.start(1);
+    story.open(1, 1, 0, false);
+    story.content(1, &[made(0, 0, &["a"])]);
+    resize(&mut story, 1, &[0, 1]);
+    story.high(0, 2, true, 0);
+    story.fires(&["X4"]);
+}
+
 #[test]
 fn x4_the_union_is_not_waited_for_and_too_few_replicas() {
     let mut story = Story::begun(1);

@@ -251,3 +251,29 @@ fn a_disk_fault_may_strike_at_any_later_stop() {
     story.open(1, 0, 0, false);
     story.silent(&["D1"]);
 }
+
+#[test]
+fn a_stop_inside_the_recovery_does_not_hide_the_power_failure_before_it() {
+    for (again, found) in [(true, vec!["D6"]), (false, vec![])] {
+        let mut story = flushed();
+        if again {
+            story.stop(1, StopKind::PowerLost);
+            story.start(1);
+        }
+        story.stop(1, StopKind::KilledMidStep);
+        story.start(1);
+        let (end, left) = if again {
+            (1, &["a"][..])
+        } else {
+            (3, &["a", "b", "c"][..])
+        };
+        story.open(1, end, 1, false);
+        story.content(1, &batches(left));
+        story.register(1, 6);
+        story.tick();
+        story.unfence(1, 6);
+        story.fires(&found);
+        let told = |violation: &super::super::Violation| violation.message.contains("(power failure)");
+        assert!(story.checks.violations().iter().all(told));
+    }
+}
