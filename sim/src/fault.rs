@@ -38,9 +38,9 @@ pub enum Fault {
         torn_sectors: bool,
         garbage_tail: bool,
     },
-    /// Starts a stopped node.
+    /// Starts a stopped node; one that was told to stop is waited for, and started once it has.
     Start { node: NodeId },
-    /// SIGTERM [P5].
+    /// SIGTERM [P5]: the process stops in its own time, or not at all.
     Terminate { node: NodeId },
     /// The process is frozen; sockets buffer [P6]. `suspend`: the whole machine, so its monotonic clock rests too [C7].
     Pause { node: NodeId, suspend: bool },

@@ -37,6 +37,18 @@ pub(crate) struct Alarm {
     pub(crate) count: u32,
 }
 
+/// Whether its process was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// Nobody told it.
+    No,
+    /// It is on its way, or takes no notice.
+    Told,
+    /// The same, and whoever wants the node up waits for it to be gone: a start that comes while a process is still
+    /// stopping is not lost.
+    ToStartAgain,
+}
+
 /// A node.
 #[derive(Debug)]
 pub(crate) struct Node<P> {
@@ -62,6 +74,7 @@ pub(crate) struct Node<P> {
     pub(crate) syncs: Vec<Sync>,
     pub(crate) sync_count: u32,
     pub(crate) terminates: u32,
+    pub(crate) stopping: Stopping,
     /// How many of the next starts are killed, and after how many disk calls [P10].
     pub(crate) crash_in_recovery: (u32, u32),
     pub(crate) entropy: Stream,
@@ -90,6 +103,7 @@ impl<P> Node<P> {
             syncs: Vec::new(),
             sync_count: 0,
             terminates: 0,
+            stopping: Stopping::No,
             crash_in_recovery: (0, 0),
             entropy,
             timers,
@@ -107,6 +121,7 @@ impl<P> Node<P> {
     /// The process is gone; nothing of its life reaches the next one.
     pub(crate) fn forget_process(&mut self) {
         self.program = None;
+        self.stopping = Stopping::No;
         self.paused = false;
         self.inbox.clear();
         self.syncs.clear();

@@ -318,12 +318,24 @@ impl<'s> Run<'s> {
         self.until(
             bound,
             observer,
-            |run| run.checks.converged().is_ok(),
-            |run| format!("not converged: {}", run.checks.converged().err().unwrap_or_default()),
+            |run| run.unrest().is_none(),
+            |run| format!("not converged: {}", run.unrest().unwrap_or_default()),
         )
     }
 
-    /// Reads every partition from its start to its end, as a new consumer would.
+    /// What a healed cluster waits for. A server that is down has nobody who waits for it in the checks, so that it is
+    /// up is asked for here, unless a fault has changed what is on a disk.
+    fn unrest(&self) -> Option<String> {
+        let mut servers = self.layout.server_nodes().into_iter();
+        let down = servers.find(|node| !self.world.is_up(*node));
+        match down.filter(|_| self.checks.convergence_excused().is_none()) {
+            Some(node) => Some(format!("{} does not run", self.layout.names[usize::from(node.0)])),
+            None => self.checks.converged().err(),
+        }
+    }
+
+    /// Reads every partition from its start to its end, as a new consumer would, and waits for the cluster to be at rest
+    /// again: what the last fault did may come to light only now, as a follower that is found to lag does.
     fn verify(&mut self, observer: &mut dyn Observer) -> Result<(), Ended> {
         let ends = self.log_ends();
         let targets: Vec<(String, i32)> = ends.keys().cloned().collect();
@@ -341,7 +353,11 @@ impl<'s> Run<'s> {
                 start >= end || run.verified.get(partition).is_some_and(|next| next >= end)
             })
         };
-        self.until(VERIFY_NS, observer, whole, |run| {
+        let at_rest = |run: &Run<'_>| whole(run) && run.unrest().is_none();
+        self.until(VERIFY_NS, observer, at_rest, |run| {
+            if whole(run) {
+                return format!("converged, and then not: {}", run.unrest().unwrap_or_default());
+            }
             let missing = ends
                 .iter()
                 .find(|(partition, (_, end))| run.verified.get(*partition).is_none_or(|next| next < end));

@@ -5,6 +5,7 @@ use super::{Flap, World};
 use crate::clock::MAX_DRIFT_PPM;
 use crate::due::{Due, Ready};
 use crate::fault::{DiskFault, Fault, NodeId};
+use crate::host::Stopping;
 use crate::net::Ending;
 use crate::program::Boot;
 use crate::step::{Label, StepKey, StepKind, Stepped};
@@ -86,8 +87,11 @@ impl<B: Boot> World<B> {
             }
             Fault::Start { node } => {
                 let stopped = !self.is_up(*node);
+                let stopping = &mut self.nodes[index(*node)].stopping;
                 if stopped {
                     self.start_process(index(*node));
+                } else if *stopping == Stopping::Told {
+                    *stopping = Stopping::ToStartAgain;
                 }
                 stopped
             }
@@ -96,6 +100,7 @@ impl<B: Boot> World<B> {
                 if up {
                     let host = &mut self.nodes[index(*node)];
                     host.terminates += 1;
+                    host.stopping = Stopping::Told;
                     let nth = host.terminates;
                     self.enqueue(index(*node), Ready::Terminate { nth });
                 }

@@ -1,7 +1,8 @@
 //! How processes begin and end.
 
 use super::World;
-use crate::fault::{NodeId, Survival};
+use crate::fault::{Fault, NodeId, Survival};
+use crate::host::Stopping;
 use crate::net::Ending;
 use crate::program::Boot;
 
@@ -47,7 +48,7 @@ impl<B: Boot> World<B> {
     /// Starts a process on every node, in order, as steps.
     pub fn start_all(&mut self) {
         for node in 0..self.nodes.len() {
-            self.apply(&crate::fault::Fault::Start {
+            self.apply(&Fault::Start {
                 node: NodeId(node as u16),
             });
         }
@@ -81,7 +82,12 @@ impl<B: Boot> World<B> {
 
     /// The process of node `i` ends, and with it all that waited for it.
     pub(super) fn end_process(&mut self, i: usize, ending: Ending, death: Death) {
-        self.nodes[i].last_death = Some(death);
+        let node = &mut self.nodes[i];
+        node.last_death = Some(death);
+        if node.stopping == Stopping::ToStartAgain && matches!(death, Death::Exited { .. }) {
+            let node = NodeId(i as u16);
+            self.schedule_fault(self.now, Fault::Start { node });
+        }
         self.net.process_gone(i, ending, self.now, &mut self.agenda);
         self.nodes[i].forget_process();
         self.tell_later();

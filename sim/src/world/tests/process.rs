@@ -89,6 +89,33 @@ fn a_terminated_program_decides_itself() {
 }
 
 #[test]
+fn a_start_waits_for_a_process_that_is_stopping() {
+    let mut lab = Lab::new(2);
+    let start = Fault::Start { node: A };
+    assert!(!lab.world.apply(&start), "up, and nobody told it to stop");
+    lab.apply(Fault::Terminate { node: A });
+    assert!(!lab.world.apply(&start), "still up");
+    lab.run(SECOND);
+    assert_eq!(lab.world.incarnation(A), 1, "it takes its time");
+    lab.act(A, Effect::Exit { clean: true });
+    lab.run(SECOND);
+    assert!(lab.world.is_up(A), "started when it was gone");
+    assert_eq!(lab.world.incarnation(A), 2);
+    lab.act(A, Effect::Exit { clean: true });
+    lab.run(SECOND);
+    assert!(!lab.world.is_up(A), "once");
+
+    lab.apply(Fault::Terminate { node: B });
+    assert!(!lab.world.apply(&Fault::Start { node: B }));
+    lab.apply(Fault::Kill { node: B });
+    lab.run(SECOND);
+    assert!(
+        !lab.world.is_up(B),
+        "it did not stop, it was killed, and is started when that ends"
+    );
+}
+
+#[test]
 fn a_paused_process_gets_everything_late_and_its_kernel_still_answers() {
     let mut lab = Lab::new(2);
     let (a, b) = lab.connect(A, 2, B);
