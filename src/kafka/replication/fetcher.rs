@@ -5,7 +5,8 @@
 //! watermark (KAFKA-14704); batches of a later epoch than the one that was asked in are not appended (KAFKA-18723).
 //! It does not know how truncation is decided: that is `truncation`.
 //!
-//! Sources: Kafka's AbstractFetcherThread, ReplicaFetcherThread; KIP-320, KIP-595, KIP-903, KAFKA-2143, KAFKA-15510.
+//! Sources: Kafka's AbstractFetcherThread, ReplicaFetcherThread; KIP-320, KIP-595, KIP-903, KAFKA-2143, KAFKA-6975,
+//! KAFKA-15510.
 
 use super::codes;
 use super::manager::ReplicaManager;
@@ -463,7 +464,7 @@ impl ReplicaManager {
                     LeaderEpoch(i32::MAX)
                 };
                 if let Some(records) = data.records.filter(|records| !records.is_empty())
-                    && !append(partition, &records, max_epoch, now, disk, out)?
+                    && !append(partition, &records, (max_epoch, data.log_start_offset), now, disk, out)?
                 {
                     self.watch_log(id);
                     self.back_off(leader, std::iter::once(id), now.mono);
@@ -542,22 +543,25 @@ impl ReplicaManager {
     }
 }
 
-/// Appends what a leader sent. False: refused, try again later.
+/// Appends what a leader sent, whose log starts at `leader_start`. False: refused, try again later.
 fn append(
     partition: &mut Partition,
     records: &Bytes,
-    max_epoch: LeaderEpoch,
+    (max_epoch, leader_start): (LeaderEpoch, Offset),
     now: Now,
     disk: &mut dyn Disk,
     out: &mut Outbox,
 ) -> Result<bool, LogError> {
-    let empty = partition.log().log_start_offset() == partition.log().log_end_offset();
+    let (start, end) = (partition.log().log_start_offset(), partition.log().log_end_offset());
+    // Either nothing is ours yet, or all of it was deleted by the leader. The second is what truncation leaves where
+    // the logs part below the leader's log start; Kafka knows only the first, and such a follower never joins again.
+    let nothing_to_keep = start == end || end <= leader_start;
     let mut result = partition.log.append_as_follower(records, max_epoch, now, disk, out);
     if let Err(LogError::NotContiguous { expected, got }) = result
-        && empty
+        && nothing_to_keep
         && got < expected
     {
-        // The leader's log start is inside a batch, and batches come whole: begin where the batch does.
+        // The leader's log start is inside a batch, and batches come whole: begin where the batch does (KAFKA-6975).
         partition.restart_at(got, disk, out)?;
         result = partition.log.append_as_follower(records, max_epoch, now, disk, out);
     }

@@ -25,12 +25,13 @@ impl World {
     }
 
     pub fn send_for(&mut self, to: i32, value: &str, acks: i16, timeout_ms: i32) -> RequestId {
+        self.send_batch(to, &[value], acks, timeout_ms)
+    }
+
+    pub fn send_batch(&mut self, to: i32, values: &[&str], acks: i16, timeout_ms: i32) -> RequestId {
         let id = self.fresh();
-        let records = batch::build(
-            &[(self.now.wall_ms, None, Some(Bytes::from(value.to_owned())))],
-            None,
-            false,
-        );
+        let record = |value: &&str| (self.now.wall_ms, None, Some(Bytes::from((*value).to_owned())));
+        let records = batch::build(&values.iter().map(record).collect::<Vec<_>>(), None, false);
         let partition = PartitionProduceData::default()
             .with_index(0)
             .with_records(Some(records));

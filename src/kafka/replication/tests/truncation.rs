@@ -3,6 +3,10 @@
 use super::World;
 use crate::note::{Note, TruncateReason};
 use crate::rules::Rule;
+use crate::types::LeaderEpoch;
+use crate::wire::batch;
+use bytes::Bytes;
+use kafka_protocol::messages::ResponseKind;
 
 /// Both have m, and m is acknowledged; 2 has not heard yet that it is committed. 2 restarts. 1 dies. 2 leads.
 fn restarted_before_it_heard(rule: Option<Rule>) -> Vec<String> {
@@ -164,6 +168,69 @@ fn a_fetch_of_an_earlier_epoch_is_fenced() {
     let (leader, follower) = zombie_fetcher(Some(Rule::NoFetchEpochFencing));
     assert_eq!(leader, ["a@0", "c@1", "d@2"]);
     assert_eq!(follower, ["a@0", "b@0", "d@2"], "KAFKA-6880: it went on where it was");
+}
+
+/// All have a. 1, cut off, writes x and y; 2 leads and writes b, c and d in one batch, and deletes b, so that its log starts
+/// inside the batch. The logs part below that: 1 cuts to the leader's log start and is sent the whole batch.
+#[test]
+fn a_follower_cut_to_a_log_start_inside_a_batch_begins_where_the_batch_does() {
+    let mut world = World::with(3, None);
+    world.send_acked(1, "a");
+    world.advance(600);
+    world.isolate(1);
+    world.send(1, "x", 1);
+    world.send(1, "y", 1);
+    world.decide(2, &[2, 3]);
+    world.publish(2);
+    world.publish(3);
+    world.run();
+    let sent = world.send_batch(2, &["b", "c", "d"], -1, 30_000);
+    world.run();
+    assert_eq!(world.produced(sent), Some((0, 1)));
+    world.delete_records(2, 2, 1);
+    world.publish(1);
+    world.heal();
+    world.advance(1_000);
+    let cut = |id, note: &Note| id == 1 && matches!(note, Note::Truncated { from: 3, to: 2, .. });
+    assert_eq!(
+        world.noted(cut),
+        1,
+        "what is below the leader's log start does not matter"
+    );
+    let restarted = |id, note: &Note| id == 1 && matches!(note, Note::Restarted { at: 1, .. });
+    assert_eq!(world.noted(restarted), 1);
+    let log = world.partition(1).log();
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (2, 4));
+    assert_eq!(world.log(1), world.log(2));
+    assert_eq!(world.proposed_ids(), Some(vec![2, 3, 1]), "it can join again");
+}
+
+/// A batch that overlaps what the leader still has is refused, not begun anew with.
+#[test]
+fn a_follower_that_holds_something_of_its_leaders_log_never_begins_anew() {
+    let mut world = World::with(2, None);
+    world.send_acked(1, "a");
+    world.advance(600);
+    world.cut.insert((1, 2));
+    world.send(1, "b", 1);
+    world.run();
+    let mut overlapping = 0;
+    for (_, to, _, answer) in &mut world.answers {
+        if let (2, Ok(ResponseKind::Fetch(response))) = (*to, answer) {
+            let data = &mut response.responses[0].partitions[0];
+            assert_eq!(data.log_start_offset, 0);
+            let values = ["p", "q"].map(|value| (0, None, Some(Bytes::from_static(value.as_bytes()))));
+            let records = batch::build(&values, None, false);
+            data.records = Some(batch::assign(&records, 0, LeaderEpoch(0)));
+            overlapping += 1;
+        }
+    }
+    assert_eq!(overlapping, 1);
+    world.heal();
+    assert_eq!(world.log(2), ["a@0"], "refused");
+    world.advance(1_000);
+    assert_eq!(world.log(2), ["a@0", "b@0"], "and asked for again");
+    assert_eq!(world.noted(|_, note| matches!(note, Note::Restarted { .. })), 0);
 }
 
 #[test]
