@@ -193,6 +193,12 @@ impl Checks {
         replica.durable = replica.durable.max(recovery_point.min(end));
         replica.synced = synced.max(if known { 0 } else { recovery_point });
         replica.opened = (doubt < Doubt::PowerLost || power_lost).then_some((start, end));
+        if must_hold > 0 {
+            self.report.look(Check::D2);
+            if end >= must_hold {
+                self.marks.set(marks::SURVIVED_POWER_LOSS);
+            }
+        }
         self.report.look(Check::D1);
         self.report.look(Check::D5);
         if opened.is_some() && doubt < Doubt::MidStep {

@@ -38,6 +38,7 @@ marks! {
     ELR_USED "elr_used" "A replica was elected that was eligible but not in-sync."
     ELR_FILLED "elr_filled" "A replica became eligible because the in-sync replicas were too few."
     SURVIVED_CRASH "acked_record_survived_leader_crash" "A new leader held acknowledged records of a leader that had crashed."
+    SURVIVED_POWER_LOSS "acked_record_survived_power_loss" "With flush.messages=1 an in-sync replica lost power and kept all that was acknowledged."
     UNSYNCED_LOST "unsynced_data_lost" "A power failure took records that were never synced."
     COMMITTED_LOST_LOCALLY "committed_records_lost_on_a_replica" "A fault took committed records from one replica."
     NOT_ENOUGH_REPLICAS "not_enough_replicas_answered" "A produce request was refused for want of in-sync replicas."

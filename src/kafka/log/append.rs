@@ -102,7 +102,7 @@ impl Log {
                 }
             }
         }
-        self.flush_if_due(now, out);
+        self.flush_if_due(base_offset, now, out);
         Ok(Appended {
             base_offset,
             last_offset: self.log_end_offset - 1,
@@ -161,7 +161,7 @@ impl Log {
             let (header, batch) = next?;
             self.append_batch(header, batch, false, now, disk, out)?;
         }
-        self.flush_if_due(now, out);
+        self.flush_if_due(base_offset, now, out);
         assert_eq!(self.log_end_offset, expected, "what was accepted was appended");
         Ok(Some(Appended {
             base_offset,

@@ -12,7 +12,10 @@
 //! What a flush covers: batches; the indexes of segments that are closed (recovery builds those of the active one
 //! again); the leader-epoch file; the directory, if a name in it changed (KAFKA-3968).
 //!
-//! Sources: Kafka's UnifiedLog.flush, LogManager.flushDirtyLogs; KAFKA-3968, KAFKA-16541.
+//! Kafka's flush inside an append is a call that blocks. Here it is asked for and the log goes on, so what such a call
+//! would hold back is held back by [`Log::returned_end_offset`].
+//!
+//! Sources: Kafka's UnifiedLog.append and flush, LogManager.flushDirtyLogs; KAFKA-3968, KAFKA-16541.
 
 use super::{Log, LogError};
 use crate::disk::{Disk, DiskError, FileId, SyncTarget};
@@ -113,7 +116,7 @@ impl Log {
     }
 
     /// The end of what is durable or being made so.
-    fn flush_asked(&self) -> Offset {
+    pub(super) fn flush_asked(&self) -> Offset {
         self.flusher
             .flushes
             .back()
@@ -238,10 +241,33 @@ impl Log {
         );
     }
 
-    /// After an append: `flush.messages` and `flush.ms`.
-    pub(super) fn flush_if_due(&mut self, now: Now, out: &mut Outbox) {
+    /// Where Kafka's appends would have returned: an append that makes `flush.messages` due returns only when all of
+    /// the log is durable, and until then nobody is told of it, neither the client nor, by the next fetch, the leader.
+    /// Otherwise this is the log end.
+    pub fn returned_end_offset(&self) -> Offset {
+        if self.awaited <= self.recovery_point {
+            self.log_end_offset
+        } else {
+            self.returned.max(self.recovery_point)
+        }
+    }
+
+    /// The flush that was asked for last is waited for by whoever wrote behind `from`. Those who come meanwhile wait
+    /// with it, as they would for Kafka's lock on the log.
+    pub(super) fn await_flush_from(&mut self, from: Offset) {
+        if self.log_end_offset - self.recovery_point >= self.config.flush_messages {
+            if self.awaited <= self.recovery_point {
+                self.returned = from;
+            }
+            self.awaited = self.log_end_offset;
+        }
+    }
+
+    /// After an append that began at `from`: `flush.messages` and `flush.ms`.
+    pub(super) fn flush_if_due(&mut self, from: Offset, now: Now, out: &mut Outbox) {
         if self.log_end_offset - self.flush_asked() >= self.config.flush_messages {
             self.flush(out);
+            self.await_flush_from(from);
         } else if self.config.flush_ms < i64::MAX && self.flusher.due.is_none() {
             let due = now
                 .mono

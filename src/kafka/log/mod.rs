@@ -111,6 +111,10 @@ pub struct Log {
     log_end_offset: Offset,
     /// At most the log end.
     recovery_point: Offset,
+    /// Durable before the appends that wait for it return, see `flush.rs`.
+    awaited: Offset,
+    /// The log end before the first of these appends.
+    returned: Offset,
     epochs: EpochCache,
     tail: Tail,
     flusher: Flusher,
@@ -143,6 +147,8 @@ impl Log {
             log_start_offset: with.log_start_offset.max(0),
             log_end_offset: 0,
             recovery_point: with.recovery_point.max(0),
+            awaited: 0,
+            returned: 0,
             epochs: EpochCache::default(),
             tail: Tail::default(),
             flusher: Flusher::new(now.mono.0 << 16),
@@ -165,9 +171,13 @@ impl Log {
         Ok(log)
     }
 
-    /// Takes over a changed topic configuration.
+    /// Takes over a changed topic configuration; of a log that was recovered, the first that is known. What recovery
+    /// found is being flushed then, and with `flush.messages` counts only when it is durable.
     pub fn set_config(&mut self, config: TopicConfig) {
         self.config = config;
+        if self.flush_asked() >= self.log_end_offset {
+            self.await_flush_from(self.recovery_point);
+        }
     }
 
     /// Whose log it is.

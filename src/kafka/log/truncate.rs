@@ -110,6 +110,8 @@ impl Log {
     fn lower_end(&mut self, end: Offset) {
         self.log_end_offset = end;
         self.recovery_point = self.recovery_point.min(end);
+        self.awaited = self.awaited.min(end);
+        self.returned = self.returned.min(end);
         self.flusher.lower(end);
     }
 }

@@ -98,6 +98,14 @@ impl Fetcher {
         world: &World<'_>,
         now: Nanos,
     ) -> Option<(RequestKind, BTreeMap<TopicPartition, Asked>)> {
+        // A fetch tells the leader what is here. Kafka's fetcher is still in an append that flushes.
+        let in_append = |id| {
+            let log = world.partitions.get(id).map(Partition::log);
+            log.is_some_and(|log| log.returned_end_offset() < log.log_end_offset())
+        };
+        if self.partitions.keys().any(in_append) {
+            return None;
+        }
         for kind in [Kind::EpochEnd, Kind::Offsets, Kind::Fetch] {
             let order = match (kind, self.cursor) {
                 (Kind::Fetch, Some(cursor)) => {
@@ -303,10 +311,21 @@ impl ReplicaManager {
         Ok(())
     }
 
+    /// An append of this replica has returned.
+    pub(super) fn wake_fetcher_of(&mut self, id: TopicPartition) {
+        let fetcher = self.fetchers.values_mut().find(|f| f.partitions.contains_key(&id));
+        if let Some(fetcher) = fetcher {
+            fetcher.wake_at = None;
+        }
+    }
+
     /// Follows nobody.
     pub(super) fn unfollow(&mut self, id: TopicPartition) {
         for fetcher in self.fetchers.values_mut() {
-            fetcher.partitions.remove(&id);
+            if fetcher.partitions.remove(&id).is_some() {
+                // It may be what the others had to wait for.
+                fetcher.wake_at = None;
+            }
         }
     }
 

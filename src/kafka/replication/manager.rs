@@ -267,8 +267,13 @@ impl ReplicaManager {
         match tag.owner {
             SyncOwner::Log(id) => {
                 if let Some(partition) = self.partitions.get_mut(&id) {
+                    let before = partition.log.returned_end_offset();
                     partition.log.on_sync_done(tag, result, out)?;
+                    let returned = partition.log.returned_end_offset() > before;
                     self.watch_log(id);
+                    if returned {
+                        self.appends_returned(id, now, disk, out)?;
+                    }
                     self.on_log_flushed(id, disk, out)?;
                 }
             }

@@ -310,8 +310,10 @@ impl Partition {
             return false;
         }
         let end = self.log.log_end_offset();
+        // Ours counts like everybody's: with flush.messages only what is durable.
+        let own = self.log.returned_end_offset();
         let proposed = leadership.proposal.as_ref().map(|proposal| &proposal.isr);
-        let mut lowest = end;
+        let mut lowest = own;
         for follower in &leadership.followers {
             let theirs = follower.log_end_offset.unwrap_or(-1);
             if theirs >= lowest {

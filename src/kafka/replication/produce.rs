@@ -1,7 +1,8 @@
 //! Produce: append as leader, then answer at once or when enough replicas have it.
 //!
 //! Guarantees: success for `acks=all` is decided at one instant at which this broker leads in the epoch of the append,
-//! the high watermark has passed the records, and the ISR is large enough. With `acks=0` there is no answer at all:
+//! the high watermark has passed the records, and the ISR is large enough. `acks=1` waits only for a flush that
+//! `flush.messages` makes due. With `acks=0` there is no answer at all:
 //! `out.reply` is not called.
 //! It does not know producers' sequence numbers: that is the log's.
 //!
@@ -38,7 +39,7 @@ struct Append {
 enum Progress {
     /// Nothing will change it any more.
     Decided(i16, Option<Append>, Option<(i32, i32)>),
-    /// Waits for the high watermark.
+    /// Waits for the high watermark (`acks=all`) or until the append has returned (`acks=1`).
     Waiting(Append),
 }
 
@@ -128,8 +129,8 @@ impl ReplicaManager {
                     None => Progress::Decided(codes::UNKNOWN_TOPIC_ID, None, None),
                     Some(_) if !(-1..=1).contains(&acks) => Progress::Decided(codes::INVALID_REQUIRED_ACKS, None, None),
                     Some(id) => match self.append(id, partition.records.as_ref(), acks, now, disk, out)? {
-                        Ok(append) if acks == -1 => Progress::Waiting(append),
-                        Ok(append) => Progress::Decided(codes::NONE, Some(append), None),
+                        Ok(append) if acks == 0 => Progress::Decided(codes::NONE, Some(append), None),
+                        Ok(append) => Progress::Waiting(append),
                         Err(code) => refusal(code, id, image),
                     },
                 };
@@ -219,6 +220,26 @@ impl ReplicaManager {
         }
     }
 
+    /// A flush that appends waited for is done: a leader answers and moves on, a follower fetches again.
+    pub(super) fn appends_returned(
+        &mut self,
+        id: TopicPartition,
+        now: Now,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<(), LogError> {
+        self.wake_fetcher_of(id);
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return Ok(());
+        };
+        if partition.advance_high_watermark(&self.cluster, now.mono, out) {
+            self.complete(id, now, disk, out)
+        } else {
+            self.complete_produces(id, out);
+            Ok(())
+        }
+    }
+
     /// Decides what can be decided, and notes it at that very moment.
     fn decide(&self, waiting: &mut WaitingProduce, out: &mut Outbox) {
         let recheck = !self.cluster.rules.has(Rule::AckWithoutLeadershipRecheck);
@@ -227,11 +248,14 @@ impl ReplicaManager {
                 continue;
             };
             let required = append.last_offset + 1;
-            let code = match self.partitions.get(&id) {
+            let partition = self.partitions.get(&id);
+            let leads = |p: &Partition| p.is_leader() && p.leader_epoch() == append.leader_epoch;
+            let code = match partition {
+                // It is in the log, which is all that was asked for; what a new leader makes of it does not matter.
+                Some(p) if waiting.acks == 1 && leads(p) && p.log().returned_end_offset() < required => continue,
+                _ if waiting.acks == 1 => codes::NONE,
                 None => codes::NOT_LEADER_OR_FOLLOWER,
-                Some(p) if recheck && !(p.is_leader() && p.leader_epoch() == append.leader_epoch) => {
-                    codes::NOT_LEADER_OR_FOLLOWER
-                }
+                Some(p) if recheck && !leads(p) => codes::NOT_LEADER_OR_FOLLOWER,
                 Some(p) if p.high_watermark() < required => continue,
                 Some(p) if recheck && p.maximal_isr_size() < p.effective_min_isr() => {
                     codes::NOT_ENOUGH_REPLICAS_AFTER_APPEND

@@ -77,6 +77,28 @@ fn a_truncation_lowers_flushes_under_way() {
 }
 
 #[test]
+fn an_append_returns_when_the_flush_that_it_made_due_is_done() {
+    let mut f = Fixture::new(&[("flush.messages", "3")]);
+    f.lead(0, 2);
+    assert_eq!(f.log.returned_end_offset(), 2, "two are not three");
+    f.lead(0, 1);
+    assert_eq!((f.log.log_end_offset(), f.log.returned_end_offset()), (3, 2));
+    f.lead(0, 1);
+    assert_eq!(f.log.returned_end_offset(), 2, "it waits for the lock");
+    f.settle();
+    assert_eq!((f.log.recovery_point(), f.log.returned_end_offset()), (3, 4));
+    f.lead(0, 2);
+    assert_eq!((f.log.log_end_offset(), f.log.returned_end_offset()), (6, 4));
+    f.truncate(5);
+    assert_eq!(f.log.returned_end_offset(), 4);
+    f.settle();
+    assert_eq!((f.log.recovery_point(), f.log.returned_end_offset()), (4, 4));
+    let mut f = Fixture::new(&[]);
+    f.lead(0, 1_000);
+    assert_eq!(f.log.returned_end_offset(), 1_000, "the operating system decides");
+}
+
+#[test]
 fn a_roll_flushes_the_closed_segment_with_its_indexes() {
     let mut f = Fixture::new(&[("segment.bytes", "256")]);
     for _ in 0..3 {

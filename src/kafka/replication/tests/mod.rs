@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // In a test a panic is the failure that it should be.
 
 mod clients;
+mod flush;
 mod isr;
 mod lifecycle;
 mod requests;
@@ -440,7 +441,12 @@ impl World {
     }
 
     fn set_min_isr(&mut self, min_isr: i32) {
-        let config = BTreeMap::from([(String::from("min.insync.replicas"), min_isr.to_string())]);
+        self.set_config("min.insync.replicas", &min_isr.to_string());
+    }
+
+    /// The topic has this property, and no other.
+    fn set_config(&mut self, name: &str, value: &str) {
+        let config = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         self.image.configs.insert(String::from("t"), config);
         self.publish_all();
     }
