@@ -88,12 +88,14 @@ impl Checks {
                     };
                     self.client.questions.insert((client, *query), question);
                 }
+                self.latest_asked(client, *query, partition);
             }
             (
                 ClientNote::OffsetListed {
                     query,
                     timestamp,
                     offset,
+                    leader_epoch,
                     error_code,
                     ..
                 },
@@ -107,6 +109,7 @@ impl Checks {
                 if let (Some(question), Some(offset)) = (question, offset) {
                     self.listed(client, question, *timestamp, *offset);
                 }
+                self.latest_told(client, *query, partition, *timestamp, (*offset, *leader_epoch));
             }
             (ClientNote::TruncationDetected { .. }, _) => self.marks.set(marks::TRUNCATION_DETECTED),
             (ClientNote::PositionReset { .. }, _) => self.marks.set(marks::POSITION_RESET),
@@ -120,7 +123,7 @@ impl Checks {
     }
 
     /// Finds the ghost by the topic's id, or by a value that stands at this offset.
-    fn link(&mut self, partition: usize, seen: Option<(Offset, u64)>) -> Option<usize> {
+    pub(super) fn link(&mut self, partition: usize, seen: Option<(Offset, u64)>) -> Option<usize> {
         if let Some(known) = self.linked(partition) {
             return Some(known);
         }

@@ -12,6 +12,7 @@
 //!   durability.rs  D1 D2 D4 D5                crashes and what comes back
 //!   quorum.rs      X8 X9 X10 D3               the metadata quorum
 //!   client.rs      C1 to C4, C12 to C14, C17  what clients saw
+//!   latest.rs      C14                        what clients were told one after the other
 //!   liveness.rs    L1 to L3, L6 to L9         after the faults
 //!   topics.rs      what topics are called and promise
 //!   marks.rs       what a run should have met at least once
@@ -29,6 +30,7 @@ mod cross;
 mod durability;
 mod fact;
 pub(crate) mod ghost;
+mod latest;
 mod liveness;
 mod marks;
 pub(crate) mod partition;
@@ -65,6 +67,7 @@ pub struct Checks {
     quorum: Quorum,
     liveness: Liveness,
     client: client::Readers,
+    latest: latest::Latest,
     losses: Vec<Loss>,
     now: u64,
     step: Option<(u64, u16)>,
@@ -96,6 +99,7 @@ impl Checks {
             client: client::Readers::default(),
             losses: Vec::new(),
             now: 0,
+            latest: latest::Latest::default(),
             step: None,
             settle: replica::Settle::default(),
             topics: Vec::new(),

@@ -34,7 +34,7 @@ checks! {
     C4 "After the final reads no acknowledged value is unread." "Jepsen unseen"
     C12 "Success means readable at exactly that offset, definite failure means never readable, and nothing is read that nobody wrote." "Redpanda #3003; KAFKA-1148"
     C13 "A write that begins after another was acknowledged gets a higher offset." "Linearizability of appends (Herlihy, Wing 1990)"
-    C14 "The latest offset that one client is told never goes back, and the earliest never does." "KIP-207; KAFKA-2334"
+    C14 "The latest offset that a client is told never goes back, nor below what others were told before it asked in the same or an earlier leader epoch." "KIP-207; KAFKA-2334"
     C17 "Once faults have ended, a reader at the end sees new records within a bound." "KAFKA-6880; Jepsen realtime lag"
     I1 "Offsets in a log follow each other, epochs never fall, checksums hold." "KIP-98; KAFKA-18723"
     I2 "Log start <= high watermark <= log end, and the recovery point <= log end." "KAFKA-5634; KAFKA-9491"

@@ -447,6 +447,8 @@ pub enum ClientNote {
         timestamp: i64,
         /// None: OFFSET_NOT_AVAILABLE or another error.
         offset: Option<Offset>,
+        /// For the latest the epoch in which the leader answered, else that of the record; -1 where there is none.
+        leader_epoch: LeaderEpoch,
         /// Kafka's error code.
         error_code: i16,
     },

@@ -1,36 +1,39 @@
 //! C1 to C4, C12 to C14, C17.
 
 use super::*;
+use crate::checks::partition::Drop;
 
-fn asked(story: &mut Story, query: u64, timestamp: i64) {
+fn asked(story: &mut Story, client: u16, query: u64, timestamp: i64) {
+    let (topic, partition) = ("t".into(), 0);
     story.client(
-        CLIENT,
+        client,
         ClientNote::OffsetAsked {
             query,
-            topic: "t".into(),
-            partition: 0,
+            topic,
+            partition,
             timestamp,
         },
     );
 }
 
-fn answered(story: &mut Story, query: u64, timestamp: i64, offset: Option<Offset>) {
+fn told(story: &mut Story, client: u16, (query, timestamp): (u64, i64), offset: Option<Offset>, epoch: i32) {
     story.client(
-        CLIENT,
+        client,
         ClientNote::OffsetListed {
             query,
             topic: "t".into(),
             partition: 0,
             timestamp,
             offset,
+            leader_epoch: LeaderEpoch(epoch),
             error_code: if offset.is_none() { 78 } else { 0 },
         },
     );
 }
 
 fn listed(story: &mut Story, timestamp: i64, offset: Option<Offset>) {
-    asked(story, 7, timestamp);
-    answered(story, 7, timestamp, offset);
+    asked(story, CLIENT, 7, timestamp);
+    told(story, CLIENT, (7, timestamp), offset, 0);
 }
 
 #[test]
@@ -153,18 +156,59 @@ fn c14_offsets_go_back() {
     earliest.fires(&["C14"]);
 }
 
+/// Another client than [`CLIENT`].
+const OTHER: u16 = 5;
+
+#[test]
+fn c14_who_asks_later_is_told_less() {
+    let after = |asks_first: bool, then: (Offset, i32), now: (Offset, i32)| {
+        let mut story = Story::begun(1);
+        if asks_first {
+            asked(&mut story, OTHER, 7, -1);
+        }
+        asked(&mut story, CLIENT, 7, -1);
+        told(&mut story, CLIENT, (7, -1), Some(then.0), then.1);
+        if !asks_first {
+            asked(&mut story, OTHER, 7, -1);
+        }
+        told(&mut story, OTHER, (7, -1), Some(now.0), now.1);
+        story
+    };
+    after(false, (5, 0), (5, 0)).silent(&["C14"]);
+    after(false, (5, 0), (4, 0)).fires(&["C14"]);
+    after(false, (5, 0), (4, 1)).fires(&["C14"]);
+    after(true, (5, 0), (4, 0)).silent(&["C14"]);
+    // A leader that was replaced and does not know it: nothing is promised to whoever asks it.
+    after(false, (5, 1), (4, 0)).silent(&["C14"]);
+
+    let mut lost = Story::begun(1);
+    told(&mut lost, CLIENT, (7, -1), Some(5), 0);
+    let at = lost.checks.partition(TP);
+    lost.checks.ghost.partitions[at].drops.push(Drop {
+        from: 3,
+        to: 5,
+        permitted: Some("as promised".into()),
+    });
+    asked(&mut lost, OTHER, 7, -1);
+    told(&mut lost, OTHER, (7, -1), Some(3), 1);
+    lost.silent(&["C14"]);
+    asked(&mut lost, CLIENT, 8, -1);
+    told(&mut lost, CLIENT, (8, -1), Some(2), 1);
+    lost.fires(&["C14"]);
+}
+
 #[test]
 fn c14_questions_that_overlap_are_answered_in_any_order() {
     let mut story = Story::begun(1);
     // The first one waits for a leader that is cut off, while the next one finds its successor.
-    asked(&mut story, 1, -1);
-    asked(&mut story, 2, -1);
-    answered(&mut story, 2, -1, Some(5));
-    asked(&mut story, 3, -1);
-    answered(&mut story, 1, -1, Some(3));
+    asked(&mut story, CLIENT, 1, -1);
+    asked(&mut story, CLIENT, 2, -1);
+    told(&mut story, CLIENT, (2, -1), Some(5), 0);
+    asked(&mut story, CLIENT, 3, -1);
+    told(&mut story, CLIENT, (1, -1), Some(3), 0);
     story.silent(&["C14"]);
     // The third was asked when 5 was known.
-    answered(&mut story, 3, -1, Some(4));
+    told(&mut story, CLIENT, (3, -1), Some(4), 0);
     story.fires(&["C14"]);
 }
 

@@ -12,7 +12,7 @@ use crate::client::backoff::{after_ms, delay_ms};
 use crate::client::producer::stale_metadata;
 use crate::machine::Outbox;
 use crate::note::{ClientNote, Note};
-use crate::types::{LeaderEpoch, Nanos, NodeId, Now, Uuid};
+use crate::types::{LeaderEpoch, Nanos, NodeId, Now, Offset, Uuid};
 use crate::wire::ErrorCode;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsResponse};
@@ -271,10 +271,10 @@ impl Consumer {
             return;
         }
         let query = self.queries.remove(i);
-        let offset = found
+        let found = found
             .filter(|found| error.is_none() && found.offset >= 0)
-            .map(|found| found.offset);
-        note_listed(&query, offset, error, out);
+            .map(|found| (found.offset, LeaderEpoch(found.leader_epoch)));
+        note_listed(&query, found, error, out);
     }
 
     fn part(&self, at: usize) -> Part {
@@ -315,13 +315,14 @@ impl Consumer {
     }
 }
 
-fn note_listed(query: &Query, offset: Option<i64>, error: ErrorCode, out: &mut Outbox) {
+fn note_listed(query: &Query, found: Option<(Offset, LeaderEpoch)>, error: ErrorCode, out: &mut Outbox) {
     out.note(Note::Client(ClientNote::OffsetListed {
         query: query.number,
         topic: query.topic.clone(),
         partition: query.partition,
         timestamp: query.timestamp,
-        offset,
+        offset: found.map(|found| found.0),
+        leader_epoch: found.map_or(LeaderEpoch(-1), |found| found.1),
         error_code: error.code(),
     }));
 }
