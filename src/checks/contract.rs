@@ -11,13 +11,17 @@
 //!   stops uncleanly, loses power, its disk is damaged   ──▶ no guard until it has left and joined again
 //! ```
 //!
+//! How many are enough is what was in force at the controller when it decided, not what an administrator has made of it
+//! before or after: a lower `min.insync.replicas` empties Kafka's ELR at once, whatever was acknowledged before. An
+//! acknowledgement itself is held to what was in force at its leader (cross.rs).
+//!
 //! The controller's own ELR plays no part in this, so that a controller which forgets it cannot excuse itself. A stop
 //! by kill -9 counts as unclean because no broker can tell it from a power failure, but by itself it destroys
 //! nothing: with kills alone no loss is permitted. acks=1 promises only that one leader appended; acks=0 nothing.
 //!
 //! Sources: KIP-966, sections "Proposed changes" and "Unclean shutdown"; KIP-903; FDB's and TigerBeetle's fault budgets.
 
-use super::ghost::{Doubt, nodes};
+use super::ghost::{Doubt, has, nodes};
 use super::partition::{Drop, Partition, Promise, State};
 use super::report::Check;
 use super::{Checks, marks};
@@ -43,11 +47,11 @@ pub struct Loss {
 }
 
 impl Checks {
-    /// The controller's state has changed: who guards the committed records now.
-    pub(super) fn guard(&mut self, at: usize, before: Option<State>, next: State) {
+    /// The controller's state has changed, decided with the metadata below `known`: who guards the committed records now.
+    pub(super) fn guard(&mut self, at: usize, before: Option<State>, next: State, known: Offset) {
         let partition = &mut self.ghost.partitions[at];
         let joined = next.isr & !before.map_or(0, |before| before.isr);
-        if next.isr.count_ones() >= partition.min_isr(next.replicas) {
+        if next.isr.count_ones() >= partition.min_isr(known, next.replicas) {
             partition.guards &= next.isr;
         }
         for member in nodes(joined) {
@@ -69,7 +73,7 @@ impl Checks {
 
     /// A new leader holds the committed records only below `held`. Permitted or not, its log counts from now on.
     pub(super) fn leader_lacks(&mut self, at: usize, node: usize, held: Offset, end: Offset) {
-        let permitted = self.permits(at, node);
+        let permitted = self.permits(at, node, held);
         let partition = &mut self.ghost.partitions[at];
         let epoch = partition.replicas[node].leader_epoch;
         let lost = partition.replicas[node].lost;
@@ -102,6 +106,10 @@ impl Checks {
         });
         partition.reset_epoch = epoch;
         partition.acked_end = partition.acked_end.min(held);
+        for promise in partition.promises.iter_mut().filter(|promise| promise.last >= held) {
+            // Gone: what is acknowledged at these offsets from now on is something else.
+            promise.flushed = 0;
+        }
         partition.uncommit(held);
         for (other, replica) in partition.replicas.iter_mut().enumerate() {
             replica.must_hold = replica.must_hold.min(held);
@@ -113,20 +121,25 @@ impl Checks {
         partition.replicas[node].suspended = None;
     }
 
-    /// Why `node` may lead without some of the committed records; none if it may not.
-    fn permits(&self, at: usize, node: usize) -> Option<String> {
+    /// Why `node` may lead with the committed records below `held` only; none if it may not.
+    fn permits(&self, at: usize, node: usize, held: Offset) -> Option<String> {
         let partition = &self.ghost.partitions[at];
         if self.quorum.excused {
             return Some(QUORUM_DAMAGED.to_owned());
         }
-        if partition.unclean_epoch > partition.completed_epoch && partition.promise.unclean_leader_election {
+        if partition.unclean_epoch > partition.completed_epoch && partition.unclean_allowed {
             return Some(format!(
-                "unclean.leader.election.enable is true, and epoch {} began with an unclean election",
+                "unclean.leader.election.enable was true when epoch {} began with an unclean election",
                 partition.unclean_epoch
             ));
         }
         let lost = partition.replicas[node].lost?;
-        if !lost.injected || partition.guards != 0 || (partition.promise.flush_messages == 1 && !lost.destructive) {
+        // What it had flushed before it was acknowledged no power failure takes.
+        let flushed = partition
+            .promises
+            .iter()
+            .any(|p| p.last >= held && has(p.flushed, node));
+        if !lost.injected || partition.guards != 0 || (flushed && !lost.destructive) {
             return None;
         }
         Some(format!(
@@ -159,7 +172,7 @@ impl Checks {
             .linked(send.partition as usize)
             .map(|at| &self.ghost.partitions[at]);
         if let (Some(offset), Some(partition)) = (offset, partition)
-            && (offset < partition.deleted_to || partition.deleted)
+            && (offset < partition.deleted_to || partition.deleted.is_some())
         {
             return None;
         }

@@ -190,7 +190,7 @@ impl Checks {
             .or_else(|| candidates.clone().next_back());
         // Its creation may have been decided before, by a controller that was replaced before anybody knew.
         let created = next.partition_epoch == 0 && partition.state.is_none();
-        let needed = partition.highest_min_isr.min(next.replicas.count_ones().max(1));
+        let needed = partition.min_isr(metadata_end + 1, next.replicas);
         let distinct = |ids: &[NodeId]| ids.iter().enumerate().all(|(n, id)| !ids[..n].contains(id));
         let mut why = None;
         if next.isr & !next.replicas != 0 || next.elr & !next.replicas != 0 {
@@ -405,10 +405,12 @@ impl Checks {
             .copied()
             .collect();
         let unclean = this.is_some_and(|this| pending[this].unclean);
+        // The batch that decides may have changed the topic's properties as well.
+        let decided_below = this.map_or(Offset::MAX, |this| pending[this].after + 1);
         for pending in earlier {
-            self.enter_state(at, pending.state, pending.unclean);
+            self.enter_state(at, pending.state, pending.unclean, pending.after + 1);
         }
-        self.enter_state(at, next, unclean);
+        self.enter_state(at, next, unclean, decided_below);
         self.ghost.partitions[at]
             .pending
             .retain(|pending| pending.state.partition_epoch > next.partition_epoch);
@@ -441,12 +443,13 @@ impl Checks {
         }
     }
 
-    fn enter_state(&mut self, at: usize, next: State, unclean: bool) {
+    fn enter_state(&mut self, at: usize, next: State, unclean: bool, known: Offset) {
         let partition = &mut self.ghost.partitions[at];
         let before = partition.state.replace(next);
         if unclean {
             self.marks.set(marks::UNCLEAN_ELECTION);
             partition.unclean_epoch = partition.unclean_epoch.max(next.leader_epoch);
+            partition.unclean_allowed = partition.terms.below(known).unclean_leader_election;
         }
         if let Some(before) = before {
             if before.isr & !next.isr != 0 {
@@ -468,7 +471,7 @@ impl Checks {
                 }
             }
         }
-        self.guard(at, before, next);
+        self.guard(at, before, next, known);
         self.eligible_are_complete(at, next);
     }
 

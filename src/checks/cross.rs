@@ -7,7 +7,7 @@
 //! Sources: KIP-101, KIP-279, KIP-320, KIP-497, KIP-966; KAFKA-8836, KAFKA-13141; Redpanda #3003.
 
 use super::batch::Batch;
-use super::ghost::{Mask, Role, has, nodes};
+use super::ghost::{Mask, Role, nodes};
 use super::partition::{Drop, Promise};
 use super::report::Check;
 use super::shadow::Cell;
@@ -158,7 +158,7 @@ impl Checks {
             return;
         }
         let leader = &partition.replicas[node];
-        let needed = partition.min_isr(state.replicas);
+        let needed = partition.min_isr(self.quorum.applied(node), state.replicas);
         let maximal = leader.maximal_isr | leader.isr;
         self.report.look(Check::X4);
         if maximal.count_ones() < needed {
@@ -273,7 +273,7 @@ impl Checks {
                     } else {
                         0
                     };
-                let needed = partition.min_isr(view.replicas);
+                let needed = partition.min_isr(self.quorum.applied(node), view.replicas);
                 if leader != Some(node) {
                     Some("another broker led".to_owned())
                 } else if view.leader_epoch != answer.epoch {
@@ -320,6 +320,14 @@ impl Checks {
             }
         }
         partition.acked_end = partition.acked_end.max(answer.last + 1);
+        let mut flushed = 0;
+        for member in nodes(held & partition.state.map_or(isr, |state| state.isr & isr)) {
+            let replica = &mut partition.replicas[member];
+            if replica.flushes > answer.last && replica.comparable() {
+                replica.must_hold = replica.must_hold.max(answer.last + 1);
+                flushed |= 1 << member;
+            }
+        }
         partition.promises.push(Promise {
             base: answer.base,
             last: answer.last,
@@ -327,24 +335,16 @@ impl Checks {
             durable,
             isr,
             elr,
+            flushed,
         });
-        if partition.promise.flush_messages == 1 {
-            let members = partition.state.map_or(isr, |state| state.isr & isr);
-            for member in nodes(members) {
-                let replica = &mut partition.replicas[member];
-                if has(held, member) && replica.comparable() {
-                    replica.must_hold = replica.must_hold.max(answer.last + 1);
-                }
-            }
-        }
         if answer.epoch < partition.unclean_epoch.max(partition.reset_epoch) {
             // A leader that does not know yet that it was replaced: what it acknowledges may be lost with the rest.
-            let unclean = partition.unclean_epoch > answer.epoch && partition.promise.unclean_leader_election;
+            let unclean = partition.unclean_epoch > answer.epoch && partition.unclean_allowed;
             let permitted = partition.drops.last().and_then(|drop| drop.permitted.clone());
             partition.drops.push(Drop {
                 from: answer.base,
                 to: answer.last + 1,
-                permitted: permitted.or_else(|| unclean.then(|| "unclean.leader.election.enable is true, and a leader that did not know of the election acknowledged".to_owned())),
+                permitted: permitted.or_else(|| unclean.then(|| "unclean.leader.election.enable was true, and a leader that did not know of the election acknowledged".to_owned())),
             });
             return;
         }

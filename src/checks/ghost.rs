@@ -8,9 +8,9 @@
 //!
 //! Deliberately does not know anything that a broker did not say.
 
-use super::TopicPromise;
 use super::partition::{Partition, State};
 use super::shadow::Shadow;
+use super::topics::Terms;
 use kafka::note::PartitionState;
 use kafka::types::{NodeId, Offset, TopicPartition};
 use std::collections::BTreeMap;
@@ -97,7 +97,9 @@ pub(crate) struct Replica {
     pub registered: bool,
     /// When its process last stopped uncleanly.
     pub crashed_at: Option<u64>,
-    /// With flush.messages=1: acknowledged while it was in-sync, so it must survive here.
+    /// Everything below was appended, or flushed by an append, while flush.messages=1 was in force here.
+    pub flushes: Offset,
+    /// Below this, what it flushes was acknowledged while it was in-sync, so it must survive here.
     pub must_hold: Offset,
     /// Epoch cache; only what was learnt since the last opening.
     pub epochs: Vec<(i32, Offset)>,
@@ -144,6 +146,7 @@ impl Replica {
             suspended: None,
             registered: true,
             crashed_at: None,
+            flushes: 0,
             must_hold: 0,
             epochs: Vec::new(),
             matched: (-1, 0),
@@ -167,6 +170,7 @@ impl Replica {
         self.agree = self.agree.min(to);
         self.durable = self.durable.min(to);
         self.matched.1 = self.matched.1.min(to);
+        self.flushes = self.flushes.min(to);
         self.must_hold = self.must_hold.min(to);
         self.opened = None;
         self.suspended = self.suspended.filter(|above| *above < to);
@@ -225,7 +229,7 @@ impl Ghost {
     }
 
     /// The place of a partition in [`Ghost::partitions`].
-    pub fn partition(&mut self, id: TopicPartition, promise: impl FnOnce() -> (TopicPromise, u32)) -> usize {
+    pub fn partition(&mut self, id: TopicPartition, terms: impl FnOnce() -> Terms) -> usize {
         if let Some((latest, index)) = self.latest
             && latest == id
         {
@@ -234,7 +238,7 @@ impl Ghost {
         let next = self.partitions.len();
         let index = *self.index.entry(id).or_insert(next);
         if index == next {
-            self.partitions.push(Partition::new(id, self.brokers, promise()));
+            self.partitions.push(Partition::new(id, self.brokers, terms()));
         }
         self.latest = Some((id, index));
         index

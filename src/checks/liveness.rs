@@ -146,7 +146,7 @@ impl Checks {
             .fold(0, |mask: Mask, (node, _)| mask | 1 << node);
         for (at, partition) in self.ghost.partitions.iter().enumerate() {
             let exists = partition.replicas.iter().any(|replica| replica.known);
-            if partition.is_metadata() || partition.deleted || !exists {
+            if partition.is_metadata() || partition.deleted.is_some() || !exists {
                 continue;
             }
             if let Some((check, node, what)) = unsettled(partition, live, self.now)

@@ -73,8 +73,10 @@ pub struct Checks {
     step: Option<(u64, u16)>,
     settle: replica::Settle,
     topics: Vec<(String, Uuid)>,
-    /// By topic name, once it is known to the metadata: the weakest so far, and the highest `min.insync.replicas`.
-    promises: BTreeMap<String, (TopicPromise, u32)>,
+    /// By topic name, of the newest topic that has it.
+    terms: BTreeMap<String, topics::Terms>,
+    /// Of the newest controller that has written into the metadata log.
+    metadata_epoch: i32,
     /// A node that has stopped; it counts after the notes of its last step, in whichever order they come.
     ending: Option<(u16, StopKind)>,
     /// Partition and node of each log whose content is not known.
@@ -97,13 +99,14 @@ impl Checks {
             quorum: Quorum::new(context.brokers),
             liveness: Liveness::default(),
             client: client::Readers::default(),
+            latest: latest::Latest::default(),
             losses: Vec::new(),
             now: 0,
-            latest: latest::Latest::default(),
             step: None,
             settle: replica::Settle::default(),
             topics: Vec::new(),
-            promises: BTreeMap::new(),
+            terms: BTreeMap::new(),
+            metadata_epoch: -1,
             ending: None,
             doubtful: Vec::new(),
             context,

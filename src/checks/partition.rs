@@ -4,10 +4,10 @@
 //! costs what changed since the last time ([`Partition::agreed`]).
 //! Deliberately does not know what is lawful: it only keeps what was said.
 
-use super::TopicPromise;
 use super::batch::{Batch, hash};
 use super::ghost::{Mask, Replica};
 use super::shadow::{Cell, Shadow};
+use super::topics::Terms;
 use kafka::types::{METADATA_PARTITION, Offset, TopicPartition};
 use std::collections::BTreeMap;
 
@@ -65,18 +65,17 @@ pub(crate) struct Promise {
     pub durable: Mask,
     pub isr: Mask,
     pub elr: Mask,
+    /// Members of the ISR that had flushed them, as flush.messages=1 was in force where they were appended.
+    pub flushed: Mask,
 }
 
 /// One partition, the metadata log included.
 #[derive(Clone, Debug)]
 pub(crate) struct Partition {
     pub id: TopicPartition,
-    /// The weakest so far.
-    pub promise: TopicPromise,
-    /// The highest `min.insync.replicas` so far.
-    pub highest_min_isr: u32,
-    /// Its topic is being deleted: its records are gone for good reason.
-    pub deleted: bool,
+    pub terms: Terms,
+    /// Its topic is being deleted, by the metadata batch at this offset: its records are gone for good reason.
+    pub deleted: Option<Offset>,
     pub replicas: Vec<Replica>,
     contents: Vec<Content>,
     by_hash: BTreeMap<u64, u32>,
@@ -94,6 +93,8 @@ pub(crate) struct Partition {
     pub pending: Vec<Pending>,
     /// Epoch of the newest unclean election.
     pub unclean_epoch: i32,
+    /// Whether the topic allowed it when it was decided.
+    pub unclean_allowed: bool,
     /// Epoch of the newest leader that lacked committed records.
     pub reset_epoch: i32,
     /// Epoch of the newest leader whose log was compared with the committed one.
@@ -107,12 +108,11 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub fn new(id: TopicPartition, brokers: usize, (promise, highest_min_isr): (TopicPromise, u32)) -> Partition {
+    pub fn new(id: TopicPartition, brokers: usize, terms: Terms) -> Partition {
         Partition {
             id,
-            promise,
-            highest_min_isr,
-            deleted: false,
+            terms,
+            deleted: None,
             replicas: vec![Replica::new(); brokers],
             contents: Vec::new(),
             by_hash: BTreeMap::new(),
@@ -125,6 +125,7 @@ impl Partition {
             state: None,
             pending: Vec::new(),
             unclean_epoch: -1,
+            unclean_allowed: false,
             reset_epoch: -1,
             completed_epoch: -1,
             acked_end: 0,
@@ -139,9 +140,10 @@ impl Partition {
         self.id == METADATA_PARTITION
     }
 
-    /// `min.insync.replicas`, but never more than there are replicas.
-    pub fn min_isr(&self, replicas: Mask) -> u32 {
-        self.promise.min_insync_replicas.min(replicas.count_ones().max(1))
+    /// `min.insync.replicas` for who knows the metadata log below `end`, but never more than there are replicas.
+    pub fn min_isr(&self, end: Offset, replicas: Mask) -> u32 {
+        let min_isr = self.terms.below(end).min_insync_replicas;
+        min_isr.min(replicas.count_ones().max(1))
     }
 
     /// The cell of a batch, new or known.

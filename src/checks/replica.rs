@@ -158,9 +158,15 @@ impl Checks {
             Ok(batch) => self.identify(at, node, &batch),
             Err(_) => Cell::HOLE,
         };
-        let replica = &mut self.ghost.partitions[at].replicas[node];
+        let applied = self.quorum.applied(node);
+        let partition = &mut self.ghost.partitions[at];
+        let flushes = partition.terms.below(applied).flush_messages == 1;
+        let replica = &mut partition.replicas[node];
         if base < end {
             replica.cut(base);
+        }
+        if flushes {
+            replica.flushes = last + 1;
         }
         replica.log.put(base, last.max(base), cell);
         replica.opened = None;
@@ -425,7 +431,7 @@ impl Checks {
         replica.role = Role::None;
         replica.high_watermark = None;
         if deleted {
-            partition.deleted = true;
+            partition.deleted.get_or_insert(-1);
             let replica = &mut partition.replicas[node];
             replica.cut(Offset::MIN);
             replica.durable = 0;

@@ -5,16 +5,21 @@ use kafka::metadata::Record;
 
 /// The controller writes records into its metadata log.
 fn written(story: &mut Story, base: Offset, records: &[Record]) {
+    written_in(story, 1, base, records);
+}
+
+fn written_in(story: &mut Story, epoch: i32, base: Offset, records: &[Record]) {
     let bodies: Vec<(i64, Option<Bytes>, Option<Bytes>)> =
         records.iter().map(|record| (0, None, Some(record.encode()))).collect();
-    let batch = kafka::wire::batch::assign(&kafka::wire::batch::build(&bodies, None, false), base, LeaderEpoch(1));
+    let batch = kafka::wire::batch::build(&bodies, None, false);
+    let batch = kafka::wire::batch::assign(&batch, base, LeaderEpoch(epoch));
     story.tick();
     if base == 0 {
         story.note(
             2,
             Note::EpochAssigned {
                 partition: METADATA_PARTITION,
-                epoch: LeaderEpoch(1),
+                epoch: LeaderEpoch(epoch),
                 start_offset: 0,
             },
         );
@@ -25,11 +30,25 @@ fn written(story: &mut Story, base: Offset, records: &[Record]) {
             partition: METADATA_PARTITION,
             base_offset: base,
             last_offset: base + records.len() as Offset - 1,
-            leader_epoch: LeaderEpoch(1),
+            leader_epoch: LeaderEpoch(epoch),
             as_leader: true,
             batch,
         },
     );
+}
+
+/// A broker has applied the metadata below `offset`, which is committed.
+fn applied(story: &mut Story, node: usize, offset: Offset) {
+    story.tick();
+    let at = story.checks.partition(METADATA_PARTITION);
+    story.checks.ghost.partitions[at].highest_high_watermark = offset;
+    let image_digest = offset as u64;
+    story.note(node, Note::MetadataApplied { offset, image_digest });
+}
+
+/// An acks=all success of the leader with these in sync.
+fn answered_with(story: &mut Story, isr: &[usize]) {
+    story.answer(0, 0, 0, Some(state(0, 0, 1, isr)), 0, 1);
 }
 
 fn config(name: &str, value: &str) -> Record {
@@ -44,7 +63,7 @@ fn config(name: &str, value: &str) -> Record {
 fn unnamed(min: u32) -> Story {
     let mut story = Story::new(min);
     story.checks.topics.clear();
-    story.checks.promises.clear();
+    story.checks.terms.clear();
     let topic = Record::Topic {
         name: "t".into(),
         id: TP.topic,
@@ -59,22 +78,105 @@ fn the_metadata_log_names_topics_and_their_promise() {
     let mut story = unnamed(2);
     story.write(0, "a");
     story.silent(&["I9"]);
-    let at = story.checks.partition(TP);
-    assert_eq!(story.checks.ghost.partitions[at].promise.min_insync_replicas, 2);
-    story.answer(0, 0, 0, Some(state(0, 0, 1, &[0])), 0, 1);
+    answered_with(&mut story, &[0]);
     story.fires(&["I9"]);
 }
 
 #[test]
-fn a_changed_promise_counts_at_its_weakest() {
+fn a_leader_is_held_to_what_it_has_heard_of() {
+    let raised = |knows: Offset, isr: &[usize]| {
+        let mut story = unnamed(2);
+        story.write(0, "a");
+        written(&mut story, 1, &[config("min.insync.replicas", "1")]);
+        written(&mut story, 2, &[config("min.insync.replicas", "3")]);
+        applied(&mut story, 0, knows);
+        answered_with(&mut story, isr);
+        story
+    };
+    raised(1, &[0, 1]).silent(&["I9"]);
+    raised(1, &[0]).fires(&["I9"]);
+    raised(2, &[0]).silent(&["I9"]);
+    raised(3, &[0, 1, 2]).silent(&["I9"]);
+    // That it was 1 in between does not count any more.
+    raised(3, &[0, 1]).fires(&["I9"]);
+}
+
+#[test]
+fn the_controller_is_held_to_what_it_has_written() {
+    let decided = |isr: &[usize], elr: &[usize]| {
+        let mut story = unnamed(2);
+        written(&mut story, 1, &[config("min.insync.replicas", "3")]);
+        written(&mut story, 2, &[config("min.insync.replicas", "2")]);
+        story.decide(with_elr(state(0, 0, 1, isr), elr), false);
+        story
+    };
+    decided(&[0], &[1]).silent(&["X7"]);
+    // Two were too few a moment ago, and are enough now.
+    decided(&[0, 1], &[2]).fires(&["X7"]);
+}
+
+#[test]
+fn what_a_replaced_controller_wrote_does_not_count() {
     let mut story = unnamed(2);
-    written(&mut story, 1, &[config("min.insync.replicas", "1")]);
-    written(&mut story, 2, &[config("min.insync.replicas", "3")]);
-    story.write(0, "a");
-    story.answer(0, 0, 0, Some(state(0, 0, 1, &[0])), 0, 1);
-    // Two in sync are too few for three, so an ELR is in order.
-    story.decide(with_elr(state(0, 0, 1, &[0, 1]), &[2]), false);
-    story.silent(&["I9", "X7"]);
+    let at = story.checks.partition(TP);
+    let min_isr = |story: &Story| {
+        let terms = &story.checks.ghost.partitions[at].terms;
+        terms.below(Offset::MAX).min_insync_replicas
+    };
+    let change = |value| [config("min.insync.replicas", value)];
+    written_in(&mut story, 1, 1, &change("1"));
+    written_in(&mut story, 1, 2, &[Record::RemoveTopic { id: TP.topic }]);
+    assert_eq!(min_isr(&story), 1);
+    assert!(story.checks.ghost.partitions[at].deleted.is_some());
+    written_in(&mut story, 3, 1, &[config("retention.ms", "1")]);
+    assert_eq!(min_isr(&story), 2, "overwritten");
+    assert!(story.checks.ghost.partitions[at].deleted.is_none());
+    written_in(&mut story, 2, 9, &change("1"));
+    assert_eq!(min_isr(&story), 2, "it does not know that it was replaced");
+    written_in(&mut story, 3, 2, &change("3"));
+    assert_eq!(min_isr(&story), 3);
+}
+
+#[test]
+fn a_topic_that_is_created_again_promises_what_it_is_created_with() {
+    let mut story = unnamed(2);
+    written(&mut story, 1, &[config("min.insync.replicas", "3")]);
+    let id = Uuid::from_u128(9);
+    let name = "t".into();
+    written(&mut story, 2, &[Record::RemoveTopic { id: TP.topic }]);
+    written(&mut story, 3, &[Record::Topic { name, id }]);
+    let at = story.checks.partition(TopicPartition {
+        topic: id,
+        partition: 0,
+    });
+    let promise = |story: &Story| story.checks.ghost.partitions[at].terms.below(Offset::MAX);
+    assert_eq!(promise(&story), TopicPromise::default());
+    written(&mut story, 4, &[config("flush.messages", "1")]);
+    assert_eq!(promise(&story).flush_messages, 1);
+}
+
+/// 1 heard of flush.messages=1 before it copied the record, 2 only after.
+#[test]
+fn a_replica_has_flushed_what_it_appended_while_that_was_in_force() {
+    let acked = || {
+        let mut story = unnamed(1);
+        written(&mut story, 1, &[config("flush.messages", "1")]);
+        applied(&mut story, 0, 2);
+        applied(&mut story, 1, 2);
+        story.write(0, "a");
+        applied(&mut story, 2, 2);
+        story
+    };
+    let mut late = acked();
+    late.power_cycle(2, 0, &[]);
+    late.silent(&["D1"]);
+    let mut flushed = acked();
+    flushed.power_cycle(1, 0, &[]);
+    flushed.fires(&["D2"]);
+    let mut kept = acked();
+    kept.power_cycle(1, 1, &[super::made(0, 0, &["a"])]);
+    kept.silent(&["D2"]);
+    assert_eq!(kept.checks.marks().count("acked_record_survived_power_loss"), 1);
 }
 
 #[test]
@@ -95,6 +197,24 @@ fn unclean_election_is_permitted_once_it_was_switched_on() {
     story.lower(1, 0);
     story.lead(1, stolen, 0, 0);
     assert_eq!(story.checks.violations().len(), before);
+}
+
+#[test]
+fn unclean_election_is_not_permitted_once_it_was_switched_off() {
+    let mut story = unnamed(1);
+    written(&mut story, 1, &[config("unclean.leader.election.enable", "true")]);
+    written(&mut story, 2, &[config("unclean.leader.election.enable", "false")]);
+    story.write(0, "a");
+    story.append(0, 1, 0, &["b"]);
+    story.high(0, 2, true, 0);
+    story.decide(state(0, 0, 1, &[0]), false);
+    let stolen = PartitionState {
+        isr: ids(&[1]),
+        ..state(1, 1, 2, &[1])
+    };
+    story.decide(stolen.clone(), true);
+    story.lead(1, stolen, 1, 1);
+    assert!(story.found().contains(&"X5"), "{:?}", story.found());
 }
 
 #[test]
