@@ -10,9 +10,10 @@
 use super::ghost::{Role, has, nodes};
 use super::partition::{Pending, State};
 use super::report::Check;
+use super::shadow::Cell;
 use super::{Checks, marks};
 use kafka::note::PartitionState;
-use kafka::types::{NodeId, Offset};
+use kafka::types::{METADATA_PARTITION, NodeId, Offset};
 
 /// A comparison that waits for the end of the step, since a controller's notes of one step come in any order.
 #[derive(Clone, Copy, Debug)]
@@ -201,7 +202,8 @@ impl Checks {
             why = Some("a broker is named twice".to_owned());
         } else if next.leader.is_some_and(|leader| !has(next.isr, leader)) {
             why = Some("the leader is not in the ISR".to_owned());
-        } else if next.isr.count_ones() >= needed && next.elr != 0 {
+        } else if !stale && next.isr.count_ones() >= needed && next.elr != 0 {
+            // What a replaced controller had written about min.insync.replicas is taken back, but it still obeys it.
             why = Some("the ELR is not empty although the ISR is large enough".to_owned());
         } else if let Some(before) = before.filter(|_| !stale && !created) {
             if !follows(&before) {
@@ -283,17 +285,31 @@ impl Checks {
         }
     }
 
+    /// The last decided state that the newest quorum leader has in its log. One that only a controller before it has is
+    /// not forgotten, for it may be committed yet: a later leader may have it, if this one commits nothing.
+    fn in_force(&mut self, at: usize) -> Option<State> {
+        let metadata = self.partition(METADATA_PARTITION);
+        let newest = self.quorum.newest();
+        let leader = newest.and_then(|(epoch, id)| Some((epoch, self.ghost.node(NodeId(id))?)));
+        let inherited = |pending: &&Pending| {
+            let Some((epoch, node)) = leader else { return true };
+            let log = &self.ghost.partitions[metadata].replicas[node].log;
+            let written = |cell: Cell| cell == Cell::HOLE || cell.epoch == pending.controller_epoch;
+            pending.controller_epoch >= epoch
+                || pending.after < log.start
+                || log.get(pending.after).is_some_and(written)
+        };
+        let partition = &self.ghost.partitions[at];
+        let last = partition.pending.iter().rev().find(inherited);
+        last.map(|pending| pending.state).or(partition.state)
+    }
+
     /// What waited for the end of the step: X7, D6.
     pub(super) fn settle_state(&mut self, deferred: Deferred) {
         match deferred {
             Deferred::Active { at, broker, leads } => {
                 self.report.look(Check::X7);
-                let partition = &self.ghost.partitions[at];
-                let last = partition
-                    .pending
-                    .last()
-                    .map(|pending| pending.state)
-                    .or(partition.state);
+                let last = self.in_force(at);
                 // Several brokers may be fenced in one step, each a leader for a moment until its own turn.
                 let stays = |state: State| {
                     if leads {
@@ -319,13 +335,7 @@ impl Checks {
             }
             Deferred::Unfenced { broker } => {
                 for at in 0..self.ghost.partitions.len() {
-                    let partition = &mut self.ghost.partitions[at];
-                    let state = partition
-                        .pending
-                        .last()
-                        .map(|pending| pending.state)
-                        .or(partition.state);
-                    if let Some(state) = state.filter(|state| has(state.isr | state.elr, broker)) {
+                    if let Some(state) = self.in_force(at).filter(|state| has(state.isr | state.elr, broker)) {
                         self.returned(at, broker, state, false);
                     }
                 }

@@ -9,7 +9,6 @@
 //! Sources: KIP-595, KIP-631, KIP-996; Raft (ATC 2014) section 5; KAFKA-12619; Redpanda 9ff1818afd.
 
 use super::report::Check;
-use super::shadow::Cell;
 use super::{Checks, marks};
 use kafka::note::Note;
 use kafka::types::{METADATA_PARTITION, Offset};
@@ -204,7 +203,6 @@ impl Checks {
             return;
         }
         let held = partition.agreed(node);
-        self.forget_undecided(at, node, epoch);
         self.report.look(Check::X10);
         if held >= end {
             return;
@@ -215,21 +213,6 @@ impl Checks {
             });
         }
         self.ghost.partitions[at].uncommit(held);
-    }
-
-    /// What earlier controllers have decided and a new leader does not have in its log is never committed.
-    fn forget_undecided(&mut self, metadata: usize, leader: usize, epoch: i32) {
-        for at in self.quorum.decided.iter().copied() {
-            let mut pending = std::mem::take(&mut self.ghost.partitions[at].pending);
-            let log = &self.ghost.partitions[metadata].replicas[leader].log;
-            pending.retain(|pending| {
-                let written = log.get(pending.after);
-                let wrote_another =
-                    written.is_none_or(|cell| cell != Cell::HOLE && cell.epoch != pending.controller_epoch);
-                pending.controller_epoch >= epoch || pending.after < log.start || !wrote_another
-            });
-            self.ghost.partitions[at].pending = pending;
-        }
     }
 
     /// X10; the committed metadata log.

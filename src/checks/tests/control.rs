@@ -89,6 +89,66 @@ fn x7_a_new_controller_builds_on_what_was_committed() {
 }
 
 #[test]
+fn x7_what_one_controller_lacks_the_one_after_it_may_have() {
+    let begins = |story: &mut Story, node: usize, epoch: i32| {
+        story.tick();
+        let (epoch, epoch_start_offset) = (LeaderEpoch(epoch), 1);
+        story.note(
+            node,
+            Note::BecameQuorumLeader {
+                epoch,
+                epoch_start_offset,
+            },
+        );
+    };
+    let decided = |before: PartitionState, next: PartitionState| {
+        let mut story = Story::begun(1);
+        metadata(&mut story, 2, 0, 1, "a decision");
+        story.decide(before, false);
+        // Controller 1 has not the decision and commits nothing, controller 2 has it.
+        begins(&mut story, 1, 2);
+        begins(&mut story, 2, 3);
+        story.tick();
+        let epoch = LeaderEpoch(3);
+        let (partition, unclean) = (TP, false);
+        story.note(
+            2,
+            Note::PartitionDecided {
+                partition,
+                state: next,
+                unclean,
+                epoch,
+            },
+        );
+        story
+    };
+    decided(state(0, 0, 1, &[0, 1]), state(0, 0, 2, &[0])).silent(&["X7"]);
+    decided(state(0, 0, 1, &[0, 1]), state(0, 0, 3, &[0])).fires(&["X7"]);
+}
+
+#[test]
+fn x7_a_replaced_controller_obeys_what_is_taken_back() {
+    let elr = |newest: i32| {
+        let mut story = Story::begun(2);
+        story.tick();
+        let (epoch, epoch_start_offset) = (LeaderEpoch(newest), 0);
+        story.note(
+            0,
+            Note::BecameQuorumLeader {
+                epoch,
+                epoch_start_offset,
+            },
+        );
+        let mut large_enough = state(0, 0, 1, &[0, 1]);
+        large_enough.elr = vec![NodeId(3)];
+        story.decide(large_enough, false);
+        story
+    };
+    elr(2).silent(&["X7"]);
+    elr(1).fires(&["X7"]);
+}
+
+#[test]
 fn x3_a_lagging_replica_joins() {
     // KAFKA-7128: broker 2 joins at a lagging high watermark.
     let mut story = Story::begun(1);
