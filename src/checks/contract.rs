@@ -21,6 +21,7 @@
 //!
 //! Sources: KIP-966, sections "Proposed changes" and "Unclean shutdown"; KIP-903; FDB's and TigerBeetle's fault budgets.
 
+use super::control::Decided;
 use super::ghost::{Doubt, has, nodes};
 use super::partition::{Drop, Partition, Promise, State};
 use super::report::Check;
@@ -47,17 +48,19 @@ pub struct Loss {
 }
 
 impl Checks {
-    /// The controller's state has changed, decided with the metadata below `known`: who guards the committed records now.
-    pub(super) fn guard(&mut self, at: usize, before: Option<State>, next: State, known: Offset) {
+    /// The controller's state has changed: who guards the committed records now. A decision may be committed long after
+    /// it was made, and what has happened to a replica since counts.
+    pub(super) fn guard(&mut self, at: usize, before: Option<State>, next: State, decided: Decided) {
         let partition = &mut self.ghost.partitions[at];
         let joined = next.isr & !before.map_or(0, |before| before.isr);
-        if next.isr.count_ones() >= partition.min_isr(known, next.replicas) {
+        if next.isr.count_ones() >= partition.min_isr(decided.knowing, next.replicas) {
             partition.guards &= next.isr;
         }
         for member in nodes(joined) {
             let replica = &partition.replicas[member];
             let whole = !replica.uncertain && replica.lost.is_none() && replica.doubt == Doubt::None;
-            if whole && partition.agreed(member) >= partition.committed.end() {
+            let since = replica.unguarded_at.is_some_and(|at| at >= decided.time_ns);
+            if whole && !since && partition.agreed(member) >= partition.committed.end() {
                 partition.guards |= 1 << member;
             }
         }
@@ -68,6 +71,7 @@ impl Checks {
         for partition in &mut self.ghost.partitions {
             partition.guards &= !(1 << node);
             partition.replicas[node].registered = false;
+            partition.replicas[node].unguarded_at = Some(self.now);
         }
     }
 

@@ -24,6 +24,26 @@ pub(super) enum Deferred {
     Unfenced { broker: usize },
 }
 
+/// How a state came to be decided.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided {
+    unclean: bool,
+    /// With the metadata log below this.
+    pub knowing: Offset,
+    pub time_ns: u64,
+}
+
+impl From<&Pending> for Decided {
+    fn from(pending: &Pending) -> Decided {
+        Decided {
+            unclean: pending.unclean,
+            // The batch that decides may have changed the topic's properties as well.
+            knowing: pending.after + 1,
+            time_ns: pending.time_ns,
+        }
+    }
+}
+
 impl Checks {
     /// A leader begins: I3, I4, X5, X6.
     pub(super) fn became_leader(
@@ -186,8 +206,10 @@ impl Checks {
             .map(|pending| pending.state)
             .chain(partition.state);
         let follows = |known: &State| next.partition_epoch == known.partition_epoch + 1;
+        let overtaken = partition.overtaken.iter().map(|overtaken| overtaken.state);
         let before = before
             .or_else(|| candidates.clone().rfind(follows))
+            .or_else(|| overtaken.clone().rfind(follows))
             .or_else(|| candidates.clone().next_back());
         // Its creation may have been decided before, by a controller that was replaced before anybody knew.
         let created = next.partition_epoch == 0 && partition.state.is_none();
@@ -206,7 +228,8 @@ impl Checks {
             // What a replaced controller had written about min.insync.replicas is taken back, but it still obeys it.
             why = Some("the ELR is not empty although the ISR is large enough".to_owned());
         } else if let Some(before) = before.filter(|_| !stale && !created) {
-            if !follows(&before) {
+            let unsaid = partition.unsaid && next.partition_epoch > before.partition_epoch;
+            if !follows(&before) && !unsaid {
                 why = Some(format!("the partition epoch before was {}", before.partition_epoch));
             } else if next.leader_epoch < before.leader_epoch {
                 why = Some(format!("the leader epoch before was {}", before.leader_epoch));
@@ -221,8 +244,17 @@ impl Checks {
                 format!("The controller's states are well formed. For {name} it decided {state:?}, but {why}.")
             });
         }
+        let decision = Pending {
+            state: next,
+            unclean,
+            time_ns: self.now,
+            controller: node,
+            controller_epoch: epoch,
+            after: metadata_end,
+        };
         if stale {
-            // Whatever it decides now can never be committed.
+            // It is not what the newest controller builds on, unless that one is never heard of again.
+            self.ghost.partitions[at].overtaken.push(decision);
             return;
         }
         let (joined, leads) = match before {
@@ -252,13 +284,8 @@ impl Checks {
             self.returned(at, member, next, unclean);
         }
         self.quorum.decided.insert(at);
-        self.ghost.partitions[at].pending.push(Pending {
-            state: next,
-            unclean,
-            controller: node,
-            controller_epoch: epoch,
-            after: metadata_end,
-        });
+        self.ghost.partitions[at].unsaid = false;
+        self.ghost.partitions[at].pending.push(decision);
     }
 
     /// D6: a replica that lost data comes back into ISR, ELR or leadership only when it has caught up.
@@ -405,7 +432,12 @@ impl Checks {
         }
         let pending = &self.ghost.partitions[at].pending;
         let this = pending.iter().rposition(|pending| same(&pending.state));
-        let next = this.map_or(next, |this| pending[this].state);
+        let mut overtaken = self.ghost.partitions[at].overtaken.iter();
+        let overtaken = overtaken
+            .rfind(|pending| same(&pending.state))
+            .filter(|_| this.is_none());
+        let found = this.map(|this| &pending[this]).or(overtaken);
+        let next = found.map_or(next, |found| found.state);
         let lineage = this.map(|this| pending[this].controller_epoch);
         let earlier: Vec<Pending> = pending
             .iter()
@@ -414,16 +446,20 @@ impl Checks {
             .filter(|pending| known.is_none_or(|known| pending.state.partition_epoch > known.partition_epoch))
             .copied()
             .collect();
-        let unclean = this.is_some_and(|this| pending[this].unclean);
-        // The batch that decides may have changed the topic's properties as well.
-        let decided_below = this.map_or(Offset::MAX, |this| pending[this].after + 1);
+        let unseen = Decided {
+            unclean: false,
+            knowing: Offset::MAX,
+            time_ns: self.now,
+        };
+        let decided = found.map_or(unseen, Decided::from);
         for pending in earlier {
-            self.enter_state(at, pending.state, pending.unclean, pending.after + 1);
+            self.enter_state(at, pending.state, Decided::from(&pending));
         }
-        self.enter_state(at, next, unclean, decided_below);
-        self.ghost.partitions[at]
-            .pending
-            .retain(|pending| pending.state.partition_epoch > next.partition_epoch);
+        self.enter_state(at, next, decided);
+        let partition = &mut self.ghost.partitions[at];
+        for undecided in [&mut partition.pending, &mut partition.overtaken] {
+            undecided.retain(|pending| pending.state.partition_epoch > next.partition_epoch);
+        }
     }
 
     /// The metadata that this controller has written below `committed` is committed, and its decisions with it.
@@ -453,13 +489,13 @@ impl Checks {
         }
     }
 
-    fn enter_state(&mut self, at: usize, next: State, unclean: bool, known: Offset) {
+    fn enter_state(&mut self, at: usize, next: State, decided: Decided) {
         let partition = &mut self.ghost.partitions[at];
         let before = partition.state.replace(next);
-        if unclean {
+        if decided.unclean {
             self.marks.set(marks::UNCLEAN_ELECTION);
             partition.unclean_epoch = partition.unclean_epoch.max(next.leader_epoch);
-            partition.unclean_allowed = partition.terms.below(known).unclean_leader_election;
+            partition.unclean_allowed = partition.terms.below(decided.knowing).unclean_leader_election;
         }
         if let Some(before) = before {
             if before.isr & !next.isr != 0 {
@@ -481,7 +517,7 @@ impl Checks {
                 }
             }
         }
-        self.guard(at, before, next, known);
+        self.guard(at, before, next, decided);
         self.eligible_are_complete(at, next);
     }
 

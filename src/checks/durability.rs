@@ -64,6 +64,9 @@ impl Checks {
         if unclean {
             self.unguard(node);
         }
+        if how == StopKind::KilledMidStep && self.quorum.leads(node) {
+            self.ghost.partitions.iter_mut().for_each(|p| p.unsaid = true);
+        }
         self.quorum.stopped(node);
     }
 

@@ -97,6 +97,8 @@ pub(crate) struct Replica {
     pub registered: bool,
     /// When its process last stopped uncleanly.
     pub crashed_at: Option<u64>,
+    /// When that, or damage to its disk, last put its copy in doubt: who let it in before did not know.
+    pub unguarded_at: Option<u64>,
     /// Everything below was appended, or flushed by an append, while flush.messages=1 was in force here.
     pub flushes: Offset,
     /// Below this, what it flushes was acknowledged while it was in-sync, so it must survive here.
@@ -146,6 +148,7 @@ impl Replica {
             suspended: None,
             registered: true,
             crashed_at: None,
+            unguarded_at: None,
             flushes: 0,
             must_hold: 0,
             epochs: Vec::new(),

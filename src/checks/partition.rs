@@ -41,6 +41,7 @@ pub(crate) struct State {
 pub(crate) struct Pending {
     pub state: State,
     pub unclean: bool,
+    pub time_ns: u64,
     pub controller: usize,
     pub controller_epoch: i32,
     /// The controller's metadata log ended here: once more than this is committed, so is the state.
@@ -74,8 +75,9 @@ pub(crate) struct Promise {
 pub(crate) struct Partition {
     pub id: TopicPartition,
     pub terms: Terms,
-    /// Its topic is being deleted, by the metadata batch at this offset: its records are gone for good reason.
-    pub deleted: Option<Offset>,
+    /// Its topic is being deleted, by the metadata batch at this offset of this epoch (-1: by a broker's word): its records
+    /// are gone for good reason.
+    pub deleted: Option<(Offset, i32)>,
     pub replicas: Vec<Replica>,
     contents: Vec<Content>,
     by_hash: BTreeMap<u64, u32>,
@@ -91,6 +93,10 @@ pub(crate) struct Partition {
     /// The newest state known to be committed.
     pub state: Option<State>,
     pub pending: Vec<Pending>,
+    /// Decided by a controller that had been replaced; committed only if the log of its successor reaches nobody.
+    pub overtaken: Vec<Pending>,
+    /// An active controller was killed inside a step: what it decided there is in its log, but nobody was told.
+    pub unsaid: bool,
     /// Epoch of the newest unclean election.
     pub unclean_epoch: i32,
     /// Whether the topic allowed it when it was decided.
@@ -124,6 +130,8 @@ impl Partition {
             leaders: BTreeMap::new(),
             state: None,
             pending: Vec::new(),
+            overtaken: Vec::new(),
+            unsaid: false,
             unclean_epoch: -1,
             unclean_allowed: false,
             reset_epoch: -1,

@@ -81,6 +81,11 @@ impl Quorum {
             .filter_map(|(node, member)| Some((node, member.leads?)))
     }
 
+    /// Whether a node takes itself for the leader.
+    pub(super) fn leads(&self, node: usize) -> bool {
+        self.members[node].leads.is_some()
+    }
+
     /// How far a node has applied the metadata.
     pub(super) fn applied(&self, node: usize) -> Offset {
         self.members[node].applied
@@ -203,6 +208,7 @@ impl Checks {
             return;
         }
         let held = partition.agreed(node);
+        self.count_what_leader_has(at, node);
         self.report.look(Check::X10);
         if held >= end {
             return;

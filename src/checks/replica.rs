@@ -431,7 +431,7 @@ impl Checks {
         replica.role = Role::None;
         replica.high_watermark = None;
         if deleted {
-            partition.deleted.get_or_insert(-1);
+            partition.deleted.get_or_insert((-1, -1));
             let replica = &mut partition.replicas[node];
             replica.cut(Offset::MIN);
             replica.durable = 0;

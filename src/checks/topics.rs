@@ -3,12 +3,13 @@
 //! A promise changes while a run goes on: administrators change `min.insync.replicas` and unclean election, and nodes
 //! hear of it at different times. Everybody is held to what was in force for *him*: a broker to what the metadata said up
 //! to where it had applied it, the controller to what it had written, the decision at hand included ([`Terms`]).
-//! Guarantees: a record that is not understood changes nothing; what a replaced controller wrote and nobody committed
-//! never counts.
+//! Guarantees: a record that is not understood changes nothing; what a replaced controller wrote counts only if the log
+//! of a later one has it.
 //!
 //! Sources: KIP-631 (TopicRecord, ConfigRecord, RemoveTopicRecord), KIP-516, KIP-966.
 
 use super::batch::Batch;
+use super::shadow::Cell;
 use super::{Checks, TopicPromise};
 use kafka::metadata::Record;
 use kafka::types::{METADATA_PARTITION, Offset, TopicPartition, Uuid};
@@ -17,8 +18,26 @@ use kafka::types::{METADATA_PARTITION, Offset, TopicPartition, Uuid};
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     first: TopicPromise,
-    /// Base offset of the metadata batch that changed them, ascending: a batch takes effect as a whole.
-    changes: Vec<(Offset, TopicPromise)>,
+    /// In the order of writing, which for those that count is that of their offsets.
+    changes: Vec<Change>,
+}
+
+/// A property that a metadata batch changes. Batches take effect as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    base: Offset,
+    epoch: i32,
+    /// It stands in the log of the newest controller. One that was replaced may write on, and what it wrote counts again
+    /// if it is elected before the log of its successor has reached anybody.
+    counts: bool,
+    to: Property,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Property {
+    MinInsyncReplicas(u32),
+    UncleanLeaderElection(bool),
+    FlushMessages(i64),
 }
 
 impl Terms {
@@ -32,20 +51,15 @@ impl Terms {
 
     /// In force for who knows the metadata log below `end`.
     pub fn below(&self, end: Offset) -> TopicPromise {
-        let known = self.changes.iter().rev().find(|(base, _)| *base < end);
-        known.map_or(self.first, |(_, promise)| *promise)
-    }
-
-    /// The batch at `base` changes something.
-    fn change(&mut self, base: Offset, change: impl FnOnce(&mut TopicPromise)) {
-        let mut promise = self.below(Offset::MAX);
-        change(&mut promise);
-        self.changes.push((base, promise));
-    }
-
-    /// What stood at `base` and above was never committed.
-    fn revoke(&mut self, base: Offset) {
-        self.changes.retain(|(at, _)| *at < base);
+        let mut promise = self.first;
+        for change in self.changes.iter().filter(|change| change.counts && change.base < end) {
+            match change.to {
+                Property::MinInsyncReplicas(number) => promise.min_insync_replicas = number,
+                Property::UncleanLeaderElection(on) => promise.unclean_leader_election = on,
+                Property::FlushMessages(number) => promise.flush_messages = number,
+            }
+        }
+        promise
     }
 }
 
@@ -88,16 +102,10 @@ impl Checks {
         }
     }
 
-    /// The active controller wrote this: names, configurations, removals.
+    /// A controller wrote this: names, configurations, removals.
     pub(super) fn metadata_written(&mut self, batch: &Batch<'_>) {
-        if batch.epoch < self.metadata_epoch {
-            // By a controller that was replaced: it will never be committed.
-            return;
-        }
-        if batch.epoch > self.metadata_epoch {
-            self.metadata_epoch = batch.epoch;
-            self.revoke(batch.base);
-        }
+        let counts = batch.epoch >= self.metadata_epoch;
+        self.metadata_epoch = self.metadata_epoch.max(batch.epoch);
         if batch.control {
             return;
         }
@@ -105,12 +113,24 @@ impl Checks {
             match Record::decode(value) {
                 Ok(Record::Topic { name, id }) => self.topic_named(&name, id),
                 Ok(Record::Config { topic, name, value }) => {
-                    self.configured(batch.base, &topic, &name, value.as_deref());
+                    if let Some(to) = self.property(&name, value.as_deref())
+                        && let Some(terms) = self.terms.get_mut(&topic)
+                    {
+                        let (base, epoch) = (batch.base, batch.epoch);
+                        terms.changes.push(Change {
+                            base,
+                            epoch,
+                            counts,
+                            to,
+                        });
+                        self.spread_terms(&topic);
+                    }
                 }
-                Ok(Record::RemoveTopic { id }) => {
+                // Where it comes to be committed after all, the brokers that delete their replicas say so.
+                Ok(Record::RemoveTopic { id }) if counts => {
                     let partitions = self.ghost.partitions.iter_mut();
                     for partition in partitions.filter(|p| p.id.topic == id && p.id != METADATA_PARTITION) {
-                        partition.deleted.get_or_insert(batch.base);
+                        partition.deleted.get_or_insert((batch.base, batch.epoch));
                     }
                 }
                 _ => {}
@@ -118,35 +138,45 @@ impl Checks {
         }
     }
 
-    /// A new controller's log begins at `base`: what the one before had written there and above is gone.
-    fn revoke(&mut self, base: Offset) {
-        for terms in self.terms.values_mut() {
-            terms.revoke(base);
-        }
-        for partition in &mut self.ghost.partitions {
-            partition.terms.revoke(base);
-            partition.deleted = partition.deleted.filter(|at| *at < base);
-        }
-    }
-
-    fn configured(&mut self, base: Offset, topic: &str, name: &str, value: Option<&str>) {
+    fn property(&self, name: &str, value: Option<&str>) -> Option<Property> {
         let default = self.context.default_promise;
         let number = value.and_then(|value| value.parse::<i64>().ok());
-        let Some(terms) = self.terms.get_mut(topic) else {
-            return;
-        };
-        terms.change(base, |promise| match name {
+        Some(match name {
             "min.insync.replicas" => {
                 let number = number.and_then(|number| u32::try_from(number).ok());
-                promise.min_insync_replicas = number.unwrap_or(default.min_insync_replicas);
+                Property::MinInsyncReplicas(number.unwrap_or(default.min_insync_replicas))
             }
             "unclean.leader.election.enable" => {
-                promise.unclean_leader_election =
-                    value.map_or(default.unclean_leader_election, |value| value == "true" || value == "1");
+                let on = value.map(|value| value == "true" || value == "1");
+                Property::UncleanLeaderElection(on.unwrap_or(default.unclean_leader_election))
             }
-            "flush.messages" => promise.flush_messages = number.unwrap_or(default.flush_messages),
-            _ => {}
-        });
-        self.spread_terms(topic);
+            "flush.messages" => Property::FlushMessages(number.unwrap_or(default.flush_messages)),
+            _ => return None,
+        })
+    }
+
+    /// A new controller's log says which of all that was ever written counts.
+    pub(super) fn count_what_leader_has(&mut self, metadata: usize, leader: usize) {
+        let log = &self.ghost.partitions[metadata].replicas[leader].log;
+        let stands = |base: Offset, epoch: i32| match log.get(base) {
+            // In its snapshot, or not known: as before.
+            None if base < log.start => None,
+            Some(Cell::HOLE) => None,
+            found => Some(found.is_some_and(|cell| cell.epoch == epoch)),
+        };
+        for change in self.terms.values_mut().flat_map(|terms| &mut terms.changes) {
+            change.counts = stands(change.base, change.epoch).unwrap_or(change.counts);
+        }
+        let gone: Vec<usize> = (0..self.ghost.partitions.len())
+            .filter(|at| {
+                let deleted = self.ghost.partitions[*at].deleted.filter(|(base, _)| *base >= 0);
+                deleted.is_some_and(|(base, epoch)| stands(base, epoch) == Some(false))
+            })
+            .collect();
+        for at in gone {
+            self.ghost.partitions[at].deleted = None;
+        }
+        let names: Vec<String> = self.terms.keys().cloned().collect();
+        names.iter().for_each(|name| self.spread_terms(name));
     }
 }

@@ -227,6 +227,35 @@ fn all_in_sync_replicas_lose_power_at_once() {
     assert_eq!(permitted(&story), [true]);
 }
 
+/// Broker 1 joins the ISR {0, 2}, by a decision that is committed only when all three have stopped uncleanly: it with its
+/// data, the others without, and one of the others is elected.
+#[test]
+fn a_join_that_was_decided_before_the_stop_guards_nothing_after_it() {
+    let story = |join_first: bool| {
+        let mut story = acked_alone(&[0, 2], 2);
+        story.copy(1, 0, 0, &["a"], true);
+        let joined = state(0, 0, 2, &[0, 1, 2]);
+        if join_first {
+            story.decide(joined.clone(), false);
+        }
+        story.stop(1, StopKind::Killed);
+        story.start(1);
+        story.open(1, 1, 0, false);
+        if !join_first {
+            story.decide(joined.clone(), false);
+        }
+        story.follow(1, joined, 0);
+        story.power_cycle(0, 0, &[]);
+        story.power_cycle(2, 0, &[]);
+        let again = state(0, 1, 3, &[0]);
+        story.decide(again.clone(), true);
+        story.lead(0, again, 0, 0);
+        story
+    };
+    story(true).silent(&["X5"]);
+    assert!(story(false).found().contains(&"X5"));
+}
+
 #[test]
 fn one_of_two_in_sync_replicas_loses_power_and_leads() {
     let mut story = acked_alone(&[0, 1], 2);

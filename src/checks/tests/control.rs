@@ -302,6 +302,98 @@ fn d6_does_not_believe_decisions_that_the_next_controller_never_saw() {
     inherited.fires(&["D6"]);
 }
 
+/// Node 1 is elected and dies before anybody hears of it. Node 2, which it had replaced, decides, is elected again with
+/// what it wrote, and builds on that.
+#[test]
+fn x7_what_a_replaced_controller_decided_stands_if_it_is_elected_again() {
+    let decided_in = |heard: bool| {
+        let mut story = Story::begun(1);
+        for (node, epoch) in [(2, 1), (1, 2)] {
+            story.tick();
+            story.note(
+                node,
+                Note::BecameQuorumLeader {
+                    epoch: LeaderEpoch(epoch),
+                    epoch_start_offset: 0,
+                },
+            );
+        }
+        if heard {
+            story.decide(state(0, 0, 1, &[0, 1]), false);
+        }
+        story.tick();
+        story.note(
+            2,
+            Note::BecameQuorumLeader {
+                epoch: LeaderEpoch(3),
+                epoch_start_offset: 0,
+            },
+        );
+        story.tick();
+        story.note(
+            2,
+            Note::PartitionDecided {
+                partition: TP,
+                state: state(0, 0, 2, &[0]),
+                unclean: false,
+                epoch: LeaderEpoch(3),
+            },
+        );
+        story
+    };
+    decided_in(true).silent(&["X7"]);
+    decided_in(false).fires(&["X7"]);
+}
+
+/// The active controller, node 2, stops, and the next one, node 1, decides on top of a partition epoch nobody heard of.
+fn decided_after(stop: StopKind, partition_epoch: i32) -> Story {
+    let mut story = Story::begun(1);
+    story.tick();
+    for (node, epoch) in [(2, 1), (1, 2)] {
+        if node == 1 {
+            story.stop(2, stop);
+        }
+        story.note(
+            node,
+            Note::BecameQuorumLeader {
+                epoch: LeaderEpoch(epoch),
+                epoch_start_offset: 0,
+            },
+        );
+    }
+    story.tick();
+    story.note(
+        1,
+        Note::PartitionDecided {
+            partition: TP,
+            state: state(0, 0, partition_epoch, &[0, 1]),
+            unclean: false,
+            epoch: LeaderEpoch(2),
+        },
+    );
+    story
+}
+
+#[test]
+fn x7_what_a_controller_decided_in_the_step_that_killed_it_nobody_was_told() {
+    decided_after(StopKind::KilledMidStep, 2).silent(&["X7"]);
+    decided_after(StopKind::KilledMidStep, 0).fires(&["X7"]);
+    decided_after(StopKind::Killed, 2).fires(&["X7"]);
+    // Once for a partition: the next decision follows the one that was heard.
+    let mut again = decided_after(StopKind::KilledMidStep, 2);
+    again.tick();
+    again.note(
+        1,
+        Note::PartitionDecided {
+            partition: TP,
+            state: state(0, 0, 4, &[0]),
+            unclean: false,
+            epoch: LeaderEpoch(2),
+        },
+    );
+    again.fires(&["X7"]);
+}
+
 #[test]
 fn x7_an_answer_does_not_carry_the_elr() {
     let mut story = Story::begun(2);
