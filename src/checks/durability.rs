@@ -194,7 +194,7 @@ impl Checks {
         replica.log.start = start;
         replica.log.fill_holes(end);
         replica.durable = replica.durable.max(recovery_point.min(end));
-        replica.synced = synced.max(if known { 0 } else { recovery_point });
+        replica.synced = synced.max(if known { 0 } else { recovery_point }).min(end);
         replica.opened = (doubt < Doubt::PowerLost || power_lost).then_some((start, end));
         if must_hold > 0 {
             self.report.look(Check::D2);

@@ -76,7 +76,7 @@ pub(crate) struct Replica {
     pub proposed: Option<(i32, Mask, u64)>,
     /// Must survive a power failure.
     pub durable: Offset,
-    /// At most this is durable; a truncation does not lower it, since the checkpoint of a recovery point may be older.
+    /// At most this is durable. A cut lowers it: a checkpoint from before would take what is written anew for durable.
     pub synced: Offset,
     /// Since the last opening.
     pub doubt: Doubt,

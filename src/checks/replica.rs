@@ -205,6 +205,7 @@ impl Checks {
         self.committed_truncated(at, node, to);
         let replica = &mut self.ghost.partitions[at].replicas[node];
         replica.cut(to);
+        replica.synced = replica.synced.min(to);
         replica.log.truncate(to);
         self.after_truncation(at, node);
     }

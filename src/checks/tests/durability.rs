@@ -140,6 +140,23 @@ fn d5_a_recovery_point_above_what_was_synced() {
 }
 
 #[test]
+fn d5_a_recovery_point_from_before_a_cut() {
+    for (recovery_point, found) in [(1, vec![]), (2, vec!["D5"])] {
+        let mut story = Story::begun(1);
+        story.write(0, "a");
+        story.append(0, 1, 0, &["b"]);
+        story.copy(1, 1, 0, &["b"], false);
+        story.flush(1, 2);
+        story.truncate(1, 2, 1);
+        story.copy(1, 1, 0, &["b"], false);
+        story.stop(1, StopKind::Killed);
+        story.start(1);
+        story.open(1, 2, recovery_point, false);
+        assert_eq!(story.found(), found, "{recovery_point}");
+    }
+}
+
+#[test]
 fn d5_a_high_watermark_from_disk_that_no_leader_had() {
     let mut story = flushed();
     story.append(0, 3, 0, &["d"]);

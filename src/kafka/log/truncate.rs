@@ -109,9 +109,14 @@ impl Log {
 
     fn lower_end(&mut self, end: Offset) {
         self.log_end_offset = end;
-        self.recovery_point = self.recovery_point.min(end);
         self.awaited = self.awaited.min(end);
         self.returned = self.returned.min(end);
-        self.flusher.lower(end);
+        self.lower_recovery_point(end);
+    }
+
+    /// Claims less to be durable than is.
+    pub fn lower_recovery_point(&mut self, to: Offset) {
+        self.recovery_point = self.recovery_point.min(to);
+        self.flusher.lower(to);
     }
 }

@@ -1,7 +1,8 @@
 //! What is written down now and then, so that a restart need not guess: high watermarks, recovery points, log starts.
 //!
 //! Guarantees: an illegible file counts as empty, which is always safe (a high watermark starts low, a recovery
-//! starts at the beginning). A file is written only if it would change.
+//! starts at the beginning). A file is written only if it would change. What the recovery points on the disk may still
+//! claim after a crash is known at any time, whatever has been asked for since.
 //! It does not know how a file is replaced durably: that is `log::checkpoint`.
 //!
 //! Sources: Kafka's OffsetCheckpointFile, ReplicaManager.checkpointHighWatermarks, LogManager.
@@ -54,6 +55,8 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     known: BTreeMap<(String, i32), Known>,
+    /// The highest recovery points that the file may say, whenever the power fails.
+    claimed: BTreeMap<(String, i32), Offset>,
     files: [CheckpointFile; 3],
     /// What the last write began with.
     last: [Option<Vec<OffsetEntry>>; 3],
@@ -69,6 +72,7 @@ impl Default for Checkpoints {
         let mut next = || files.next().expect("one for each kind");
         Checkpoints {
             known: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             files: [next(), next(), next()],
             last: [None, None, None],
         }
@@ -95,7 +99,15 @@ impl Checkpoints {
                 }
             }
         }
+        let recovery_points = self.known.iter().map(|(id, known)| (id.clone(), known.recovery_point));
+        self.claimed = recovery_points.collect();
         Ok(())
+    }
+
+    /// The highest recovery point that the file may say of a partition of this name, after a crash at any time.
+    pub fn claimed_recovery_point(&self, topic: &str, partition: i32) -> Offset {
+        let claimed = self.claimed.get(&(topic.to_owned(), partition));
+        claimed.copied().unwrap_or_default()
     }
 
     /// What was known of a partition at the start.
@@ -123,19 +135,32 @@ impl Checkpoints {
         if last.as_ref() == Some(&entries) {
             return Ok(());
         }
+        if kind == Kind::RecoveryPoints {
+            for entry in &entries {
+                let claimed = self.claimed.entry((entry.topic.clone(), entry.partition)).or_default();
+                *claimed = entry.offset.max(*claimed);
+            }
+        }
         let text = offsets_text(&entries);
         *last = Some(entries);
         self.files[kind as usize].write(text, disk, out).map_err(LogError::Disk)
     }
 
-    /// A sync of ours has ended well.
-    pub fn on_sync_done(&mut self, seq: u64, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
-        for file in &mut self.files {
+    /// A sync of ours has ended well. True if the recovery points on the disk are now the last that were written.
+    pub fn on_sync_done(&mut self, seq: u64, disk: &mut dyn Disk, out: &mut Outbox) -> Result<bool, LogError> {
+        for kind in Kind::ALL {
+            let file = &mut self.files[kind as usize];
             if file.on_sync_done(seq, &Ok(()), disk, out).map_err(LogError::Disk)? {
-                break;
+                let settled = kind == Kind::RecoveryPoints && file.is_idle();
+                if settled {
+                    let last = self.last[kind as usize].iter().flatten();
+                    let claimed = last.map(|entry| ((entry.topic.clone(), entry.partition), entry.offset));
+                    self.claimed = claimed.collect();
+                }
+                return Ok(settled);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Nothing is being written.
@@ -184,6 +209,32 @@ mod tests {
         assert_eq!((again.of("t", 3), again.of("t", 4)), (known, Known::default()));
         again.forget("t", 3);
         assert_eq!(again.of("t", 3), Known::default());
+    }
+
+    #[test]
+    fn a_recovery_point_is_claimed_until_a_lower_one_is_durable() {
+        let (mut disk, mut out) = (MemDisk::new(), Outbox::default());
+        disk.put(RECOVERY_POINTS, b"0\n1\nt 3 9\n");
+        let mut checkpoints = Checkpoints::default();
+        checkpoints.load(&mut disk).unwrap();
+        checkpoints.forget("t", 3);
+        let mut claimed = Vec::new();
+        checkpoints
+            .write(Kind::RecoveryPoints, vec![entry(5)], &mut disk, &mut out)
+            .unwrap();
+        // Another one waits for it.
+        checkpoints
+            .write(Kind::RecoveryPoints, vec![entry(2)], &mut disk, &mut out)
+            .unwrap();
+        disk.take_syncs(&mut out);
+        while let Some(tag) = disk.complete_one() {
+            claimed.push(checkpoints.claimed_recovery_point("t", 3));
+            let settled = checkpoints.on_sync_done(tag.seq, &mut disk, &mut out).unwrap();
+            assert_eq!(settled, disk.pending() == 0 && out.outputs.is_empty());
+            disk.take_syncs(&mut out);
+        }
+        assert_eq!(claimed, [9; 4], "file, name, file, name");
+        assert_eq!(checkpoints.claimed_recovery_point("t", 3), 2);
     }
 
     #[test]

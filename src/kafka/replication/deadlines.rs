@@ -117,6 +117,12 @@ impl ReplicaManager {
             }
         };
         let entries = self.partitions.values().map(entry).collect();
+        if kind == Kind::RecoveryPoints {
+            for partition in self.partitions.values_mut() {
+                let written = value(partition);
+                partition.claimed_recovery_point = partition.claimed_recovery_point.max(written);
+            }
+        }
         self.checkpoints.write(kind, entries, disk, out)
     }
 

@@ -120,7 +120,7 @@ impl Fetcher {
             let mut asked = BTreeMap::new();
             let mut picked = Vec::new();
             for (id, following) in ready {
-                let Some(partition) = world.partitions.get(id) else {
+                let Some(partition) = world.partitions.get(id).filter(|p| !p.is_overclaimed()) else {
                     continue;
                 };
                 let (leader_epoch, phase) = (following.leader_epoch, following.phase);
@@ -327,6 +327,11 @@ impl ReplicaManager {
                 fetcher.wake_at = None;
             }
         }
+    }
+
+    /// All look again for something to ask.
+    pub(super) fn wake_fetchers(&mut self) {
+        self.fetchers.values_mut().for_each(|fetcher| fetcher.wake_at = None);
     }
 
     /// Sends what can be sent.
@@ -581,6 +586,10 @@ fn append(
         && got < expected
     {
         // The leader's log start is inside a batch, and batches come whole: begin where the batch does (KAFKA-6975).
+        partition.log.lower_recovery_point(got);
+        if partition.is_overclaimed() {
+            return Ok(false);
+        }
         partition.restart_at(got, disk, out)?;
         result = partition.log.append_as_follower(records, max_epoch, now, disk, out);
     }

@@ -8,7 +8,8 @@
 //!
 //! Guarantees: a replica leads or follows only once its identity (`partition.metadata` and the directory that holds
 //! it) is durable, so that no later crash can leave data that nobody recognises; it leads only by metadata that knows
-//! this incarnation of the broker, so that a broker that lost its tail does not go on in its old epoch.
+//! this incarnation of the broker, so that a broker that lost its tail does not go on in its old epoch. After a cut
+//! of its log it writes nothing before the checkpoint of recovery points is durable that knows of it.
 //! It deliberately does not know connections, the API table or the metadata log.
 //!
 //! Sources: Kafka's ReplicaManager, LogManager (stray logs), KIP-516 (topic ids on disk), KIP-631 (broker epochs).
@@ -124,6 +125,22 @@ impl ReplicaManager {
     /// `partition.metadata` never held durable data and is removed.
     pub fn open(&mut self, clean: bool, now: Now, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
         self.checkpoints.load(disk)?;
+        // Brokers that start together do not tick together.
+        let jitter = |entropy: &mut Entropy, ms: i64| {
+            let ms = ms.unsigned_abs().max(1);
+            Some(
+                now.mono
+                    .plus_ms(ms.saturating_sub(entropy.below(ms / 10 + 1)).min(u64::from(u32::MAX))),
+            )
+        };
+        self.ticks.isr = jitter(&mut self.entropy, (self.settings.replica_lag_time_max_ms / 2).max(1));
+        let settings = &self.settings;
+        self.ticks.high_watermarks = jitter(
+            &mut self.entropy,
+            settings.replica_high_watermark_checkpoint_interval_ms,
+        );
+        self.ticks.log_offsets = jitter(&mut self.entropy, settings.log_flush_offset_checkpoint_interval_ms);
+        self.ticks.retention = jitter(&mut self.entropy, settings.log_retention_check_interval_ms);
         for dir in disk.list("").map_err(LogError::Disk)? {
             let Some((topic, index)) = identity::parse_dir(&dir) else {
                 continue;
@@ -145,22 +162,6 @@ impl ReplicaManager {
                 self.identities.sync(id, &dir, disk, out)?;
             }
         }
-        // Brokers that start together do not tick together.
-        let jitter = |entropy: &mut Entropy, ms: i64| {
-            let ms = ms.unsigned_abs().max(1);
-            Some(
-                now.mono
-                    .plus_ms(ms.saturating_sub(entropy.below(ms / 10 + 1)).min(u64::from(u32::MAX))),
-            )
-        };
-        self.ticks.isr = jitter(&mut self.entropy, (self.settings.replica_lag_time_max_ms / 2).max(1));
-        let settings = &self.settings;
-        self.ticks.high_watermarks = jitter(
-            &mut self.entropy,
-            settings.replica_high_watermark_checkpoint_interval_ms,
-        );
-        self.ticks.log_offsets = jitter(&mut self.entropy, settings.log_flush_offset_checkpoint_interval_ms);
-        self.ticks.retention = jitter(&mut self.entropy, settings.log_retention_check_interval_ms);
         Ok(())
     }
 
@@ -282,7 +283,9 @@ impl ReplicaManager {
                 if self.identities.on_sync_done(tag.seq, disk) {
                     self.settle_deferred(now, disk, out)?;
                 } else {
-                    self.checkpoints.on_sync_done(tag.seq, disk, out)?;
+                    if self.checkpoints.on_sync_done(tag.seq, disk, out)? {
+                        self.on_recovery_points_written(now, disk, out)?;
+                    }
                     self.on_checkpoints_written();
                 }
             }
@@ -372,11 +375,22 @@ impl ReplicaManager {
         let min_isr = config.min_insync_replicas;
         let log = Log::open(id, dir, config, with, now, disk, out)?;
         let name = StrBytes::from_string(topic.to_owned());
-        let partition = Partition::new(id, name, dir.to_owned(), log, known.high_watermark, min_isr);
+        let mut partition = Partition::new(id, name, dir.to_owned(), log, known.high_watermark, min_isr);
+        partition.claimed_recovery_point = self.checkpoints.claimed_recovery_point(topic, id.partition);
         self.dirs.insert(dir.to_owned(), id);
         self.partitions.insert(id, partition);
         self.watch_log(id);
         Ok(())
+    }
+
+    /// What the disk claims to be durable is known anew: who had to wait for it may go on.
+    fn on_recovery_points_written(&mut self, now: Now, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
+        for partition in self.partitions.values_mut() {
+            let (topic, index) = (partition.topic(), partition.id().partition);
+            partition.claimed_recovery_point = self.checkpoints.claimed_recovery_point(topic, index);
+        }
+        self.wake_fetchers();
+        self.settle_deferred(now, disk, out)
     }
 
     /// Acts on states whose replica may act now: leaders first, as they are waited for.
@@ -388,7 +402,8 @@ impl ReplicaManager {
         });
         let leads = |state: &PartitionState| state.leader == Some(me);
         let ready = |id: &TopicPartition, state: &PartitionState| {
-            !self.identities.is_pending(*id) && (registered || !leads(state))
+            let overclaimed = self.partitions.get(id).is_some_and(Partition::is_overclaimed);
+            !self.identities.is_pending(*id) && (registered && !overclaimed || !leads(state))
         };
         let mut ids: Vec<_> = self
             .deferred
@@ -517,11 +532,14 @@ impl ReplicaManager {
         Ok(())
     }
 
-    /// Keeps the heap of log deadlines in step with one log.
+    /// Keeps the heap of log deadlines, and the checkpoint of its recovery point, in step with one log.
     pub(super) fn watch_log(&mut self, id: TopicPartition) {
         let Some(partition) = self.partitions.get_mut(&id) else {
             return;
         };
+        if partition.is_overclaimed() {
+            self.ticks.log_offsets = Some(Nanos(0));
+        }
         let deadline = partition.log.next_deadline();
         if deadline == partition.log_deadline {
             return;

@@ -70,6 +70,8 @@ pub struct Partition {
     min_insync_replicas: usize,
     state: PartitionState,
     pub(super) role: Role,
+    /// The highest recovery point that its checkpoint may say after a crash.
+    pub(super) claimed_recovery_point: Offset,
     /// When the manager will look at the log's own deadline.
     pub(super) log_deadline: Option<Nanos>,
 }
@@ -103,6 +105,7 @@ impl Partition {
             min_insync_replicas: usize::try_from(min_isr).unwrap_or(1),
             state,
             role: Role::Follower,
+            claimed_recovery_point: 0,
             log_deadline: None,
         }
     }
@@ -122,6 +125,11 @@ impl Partition {
     /// Its log.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+    /// The checkpoint claims more to be durable than is: the log was cut, or is another one of that name. IMPORTANT:
+    /// nothing may be appended then, or the recovery after a crash would take over unread what stands below the claim.
+    pub fn is_overclaimed(&self) -> bool {
+        self.log.recovery_point() < self.claimed_recovery_point
     }
     /// All below it is committed, as far as this replica knows.
     pub fn high_watermark(&self) -> Offset {

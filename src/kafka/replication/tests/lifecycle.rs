@@ -81,6 +81,47 @@ fn the_high_watermark_is_written_now_and_then_and_is_a_hint_only() {
 }
 
 #[test]
+fn after_a_cut_nothing_is_written_before_the_recovery_point_on_the_disk_knows_of_it() {
+    let mut world = World::with(2, None);
+    world.send_acked(1, "a");
+    world.isolate(1);
+    world.send(1, "lost", 1);
+    stop_cleanly(&mut world, 1);
+    world.kill(1, true);
+    world.elect(2, &[2]);
+    for value in ["c", "d"] {
+        world.send(2, value, 1);
+    }
+    // The checkpoint says 2, and the log is cut to 1. Had it copied c, a crash would take c for durable.
+    world.boot(1, true);
+    world.hung_disks.insert(1);
+    world.publish(1);
+    world.heal();
+    world.advance(1_000);
+    assert_eq!(world.end(1), 1);
+    let said = world.nodes[&1].disk.content("recovery-point-offset-checkpoint");
+    assert_eq!(said.unwrap(), b"0\n1\nt 0 2\n");
+    world.hung_disks.clear();
+    world.complete_syncs(1);
+    world.run();
+    world.advance(1_000);
+    assert_eq!(world.log(1), ["a@0", "c@1", "d@1"]);
+    world.restart(1);
+    let opened = |id, note: &Note| {
+        id == 1
+            && matches!(
+                note,
+                Note::LogOpened {
+                    log_end_offset: 3,
+                    recovery_point: 1,
+                    ..
+                }
+            )
+    };
+    assert_eq!(world.noted(opened), 1);
+}
+
+#[test]
 fn nothing_leads_before_this_incarnation_is_known() {
     let mut world = World::with(1, None);
     world.send(1, "a", 1);
