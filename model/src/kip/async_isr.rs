@@ -23,7 +23,7 @@ pub struct AsyncIsr {
     replicas: u8,
     max_offset: u8,
     max_version: u8,
-    pending_counts: bool,
+    proposed_alone: bool,
 }
 
 /// What can happen.
@@ -105,22 +105,28 @@ impl AsyncIsr {
             replicas,
             max_offset,
             max_version,
-            pending_counts: true,
+            proposed_alone: false,
         })
     }
 
-    /// The module without its point: the high watermark looks at the ISR that the leader knows, and not at the one that it
-    /// asked for.
-    pub fn without_pending_isr(self) -> AsyncIsr {
+    /// The module without its point: while a request is pending, the high watermark looks at the ISR that the leader asked
+    /// for alone.
+    pub fn with_proposed_isr_alone(self) -> AsyncIsr {
         AsyncIsr {
-            pending_counts: false,
+            proposed_alone: true,
             ..self
         }
     }
 
+    /// `HighWatermark`: what the ISR and all that was asked for have in common.
     fn high_watermark(&self, state: &State) -> u8 {
-        let pending = if self.pending_counts { state.pending_isr.0 } else { 0 };
-        let counted = Replicas(state.isr.0 | pending).iter();
+        let pending = state.pending_isr.0;
+        let known = if self.proposed_alone && pending != 0 {
+            0
+        } else {
+            state.isr.0
+        };
+        let counted = Replicas(known | pending).iter();
         counted.map(|replica| offset(state, replica)).min().unwrap_or(0)
     }
 

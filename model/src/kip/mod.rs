@@ -13,6 +13,7 @@
 
 mod async_isr;
 mod base;
+mod entries;
 mod key;
 mod kip_101;
 mod kip_279;
@@ -26,6 +27,7 @@ mod words;
 
 pub use async_isr::AsyncIsr;
 pub use base::{Action, Revision};
+pub(crate) use entries::{ENTRIES, open};
 pub use kip_101::Kip101;
 pub use kip_279::Kip279;
 pub use kip_320::Kip320;

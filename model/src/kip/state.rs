@@ -310,18 +310,13 @@ impl State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let epoch = |epochs: u8| match epochs {
-            0 => "no epoch".to_owned(),
-            epochs => format!("e{}", epochs - 1),
-        };
+        let epoch = |epochs: u8| format!("e{}", epochs - 1);
         let leader = |leader: Option<Replica>| leader.map_or("nobody".to_owned(), |leader| leader.to_string());
-        let quorum = leader(self.leader());
-        writeln!(
-            f,
-            "quorum: {quorum} leads {}, isr {:?}",
-            epoch(self.next_epoch),
-            self.isr
-        )?;
+        let quorum = match self.next_epoch {
+            0 => "nobody leads yet".to_owned(),
+            epochs => format!("{} leads {}", leader(self.leader()), epoch(epochs)),
+        };
+        writeln!(f, "quorum: {quorum}, isr {:?}", self.isr)?;
         for replica in self.all() {
             let ReplicaState {
                 log,
@@ -338,8 +333,14 @@ impl fmt::Debug for State {
         }
         let sent = self
             .sent()
-            .map(|(epoch, request)| format!("e{epoch} {} {:?}", leader(request.leader), request.isr));
-        write!(f, "requests: {}", sent.collect::<Vec<_>>().join(", "))
+            .map(|(epoch, request)| format!("e{epoch} {} {:?}", leader(request.leader), request.isr))
+            .collect::<Vec<_>>();
+        let sent = if sent.is_empty() {
+            "none".to_owned()
+        } else {
+            sent.join(", ")
+        };
+        write!(f, "requests: {sent}")
     }
 }
 

@@ -236,8 +236,8 @@ fn an_asynchronous_isr_is_safe_only_if_what_is_pending_counts() {
         assert_eq!(counts(replicas, max_offset, max_version), tlc);
     }
     let verdict = check(
-        &AsyncIsr::new(3, 1, 2).unwrap().without_pending_isr(),
+        &AsyncIsr::new(3, 1, 2).unwrap().with_proposed_isr_alone(),
         &options(2, false),
     );
-    assert_eq!(verdict.trace_states("ValidHighWatermark"), Some(7));
+    assert_eq!(verdict.trace_states("ValidHighWatermark"), Some(4));
 }
