@@ -75,8 +75,9 @@ fn the_committed_schema_is_what_the_code_reads() {
 
 #[test]
 fn every_scenario_is_valid() {
-    let mut files: Vec<String> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios"))
-        .expect("scenarios/")
+    let dir = |dir| std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).expect(dir);
+    let mut files: Vec<String> = dir("scenarios")
+        .chain(dir("scenarios/model"))
         .flatten()
         .map(|entry| entry.path().display().to_string())
         .filter(|path| path.ends_with(".json") && !path.ends_with("schema.json"))
@@ -187,4 +188,71 @@ fn the_story_of_section_17_is_told_in_sentences() {
         text.contains("truncated") && text.contains("from end 103 to end 102"),
         "{text}"
     );
+}
+
+#[test]
+fn a_check_tells_a_counterexample_in_words_and_writes_it() {
+    let dir = scratch("check");
+    let (junit, results) = (dir.join("junit.xml"), dir.join("results"));
+    let (junit_text, results_text) = (junit.to_str().expect("utf-8"), results.to_str().expect("utf-8"));
+    let file = "scenarios/model/kip-101.json";
+    let output = highwater(&["check", file, "--out", results_text, "--junit", junit_text]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let text = out(&output);
+    for words in [
+        "exhaustive: 9045 states, depth 18",
+        "kip-101: WeakIsr is broken.",
+        "\n  11. ",
+        "truncates its log from 2 to 0",
+        "1 scenarios, all as expected",
+    ] {
+        assert!(text.contains(words), "`{words}` is not in: {text}");
+    }
+    let written = std::fs::read_to_string(results.join("kip-101-WeakIsr.json")).expect("a counterexample");
+    let written: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+    assert_eq!(written["schema_version"], 1);
+    assert_eq!(written["model"]["spec"], "kip-101");
+    assert_eq!(written["steps"].as_array().map(Vec::len), Some(11));
+    assert_eq!(written["steps"][0]["action"]["action"], "ControllerElectLeader");
+    let junit = std::fs::read_to_string(junit).expect("a report");
+    assert!(junit.contains("tests=\"1\" failures=\"0\" errors=\"0\""), "{junit}");
+}
+
+#[test]
+fn a_check_says_what_is_not_as_expected_and_what_was_cut() {
+    let dir = scratch("check_unexpected");
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/model/kip-101.json"));
+    let text = text
+        .expect("there is one")
+        .replace("\"WeakIsr\": 12,", "")
+        .replace("9045", "9044");
+    let file = dir.join("wrong.json");
+    std::fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("utf-8");
+    let output = highwater(&["check", file]);
+    assert_eq!(code(&output), 1);
+    let words = "NOT AS EXPECTED: WeakIsr is broken in 12 states; 9045 distinct states, not 9044";
+    assert!(out(&output).contains(words), "{}", out(&output));
+
+    let cut = ["check", "scenarios/model/kip-320.json", "--max-depth", "9", "--json"];
+    let output = highwater(&cut);
+    assert_eq!(code(&output), 6, "neither pass nor fail");
+    let line: serde_json::Value = serde_json::from_str(&out(&output)).expect("a JSON line");
+    assert_eq!(line["verdict"], "inconclusive");
+    assert_eq!(line["found"]["outcome"], "cut");
+    assert_eq!(line["found"]["depth"], 9);
+}
+
+#[test]
+fn a_file_that_asks_the_model_alone_is_not_swept_and_one_without_a_model_is_not_checked() {
+    for args in [
+        &["sweep", "scenarios/model/kip-320.json", "--seeds", "1"][..],
+        &["replay", "scenarios/model/kip-320.json", "--seed", "1"],
+        &["check", "scenarios/acks-1.json"],
+        &["explore", "scenarios/acks-1.json"],
+    ] {
+        let output = highwater(args);
+        assert_eq!(code(&output), 2, "{args:?}");
+        assert!(out(&output).is_empty(), "{args:?}: {}", out(&output));
+    }
 }

@@ -1,4 +1,5 @@
 //! The page: plain data in, text out. Knows nothing of simulator or broker.
 
 pub mod moment;
+pub mod searched;
 pub mod table;

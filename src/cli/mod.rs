@@ -3,13 +3,16 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | as expected |
-//! | 1 | a check was broken, or an expected violation was not found |
+//! | 1 | a check or property was broken, or an expected violation was not found |
 //! | 2 | bad input or usage |
 //! | 3 | the same seed gave two digests |
 //! | 4 | the healed cluster did not converge |
 //! | 5 | a mark was not reached within its duty |
-//! | 6 | the machine failed us: neither pass nor fail |
+//! | 6 | the machine failed us, or a search was cut: neither pass nor fail |
 
+mod check;
+mod explore;
+mod files;
 mod inspect;
 mod replay;
 mod step;
@@ -27,7 +30,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 as expected; 1 a check broken, or an expected violation not found; 2 bad input; \
-3 the same seed gave two digests; 4 not converged; 5 a mark not reached within its duty; 6 the machine failed us.";
+3 the same seed gave two digests; 4 not converged; 5 a mark not reached within its duty; 6 the machine failed us, or a \
+search was cut.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -35,6 +39,16 @@ enum Command {
     Sweep(SweepArgs),
     /// Run one seed of one scenario again, exactly
     Replay(ReplayArgs),
+    /// Visit every state of a specification within a scenario's bounds (by default, of all in scenarios/)
+    Check(CheckArgs),
+    /// Walk through a scenario's specification in the browser
+    Explore {
+        /// Scenario file
+        file: PathBuf,
+        /// Port on the loopback interface
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+    },
     /// Validate scenario files
     Lint {
         /// Scenario files
@@ -122,6 +136,43 @@ struct ReplayArgs {
     play: Option<PathBuf>,
 }
 
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Scenario files or directories of them [default: scenarios/ and scenarios/model/]
+    files: Vec<PathBuf>,
+    /// Worker threads [default: all cores]
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Whether states that are alike up to the names of replicas count as one [default: as the scenario says]
+    #[arg(long, value_parser = ["on", "off"])]
+    symmetry: Option<String>,
+    /// Give up beyond this many distinct states
+    #[arg(long)]
+    max_states: Option<u64>,
+    /// Give up beyond this much memory, in GiB
+    #[arg(long, default_value_t = 6.0, value_parser = check::parse_gib)]
+    max_memory: f64,
+    /// Give up beyond this many states on a trace
+    #[arg(long)]
+    max_depth: Option<u32>,
+    /// Give up a scenario after this time, such as 90s, 10m, 2h
+    #[arg(long, value_parser = sweep::parse_time)]
+    max_time: Option<std::time::Duration>,
+    /// Print a JSON line for each scenario instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Write a JUnit report
+    #[arg(long)]
+    junit: Option<PathBuf>,
+    /// Write counterexamples into this directory
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// List the specifications with their bounds, and stop
+    #[arg(long)]
+    list: bool,
+}
+
 /// A command that cannot do what it was asked; the text is complete.
 #[derive(Debug)]
 pub struct Failure {
@@ -141,6 +192,14 @@ impl From<crate::scenario::BadInput> for Failure {
 }
 
 impl Failure {
+    fn only_model() -> Failure {
+        Failure {
+            code: 2,
+            text: "there is no cluster to simulate: the scenario asks the specification alone (`highwater check`)"
+                .to_owned(),
+        }
+    }
+
     fn machine(what: &str, error: &std::io::Error) -> Failure {
         Failure {
             code: 6,
@@ -162,6 +221,8 @@ pub fn main() -> u8 {
     let result = match cli.command.unwrap_or_else(|| Command::Sweep(SweepArgs::default())) {
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Explore { file, port } => explore::explore(&file, port),
         Command::Lint { files } => inspect::lint(&files),
         Command::Schema => inspect::schema(),
         Command::Checks => inspect::checks(),

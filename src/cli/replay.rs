@@ -1,6 +1,6 @@
 //! `replay`: the same run again, with its digest, its story, or step by step.
 
-use super::{Failure, ReplayArgs, step, sweep};
+use super::{Failure, ReplayArgs, files, step, sweep};
 use crate::cluster::Cluster;
 use crate::isolate::isolated;
 use crate::run::{self, Class, Layout, Observer, Options, Outcome};
@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let scenario = scenario::load(&args.file)?;
+    if !scenario.simulates() {
+        return Err(Failure::only_model());
+    }
     let tape = args.play.as_deref().map(read_tape).transpose()?;
     let options = Options {
         record: args.record.is_some(),
@@ -58,7 +61,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     }
     if let Some(path) = &args.record {
         let text = serde_json::to_string(&tape).expect("a tape is JSON");
-        sweep::write_whole(path, &text)?;
+        files::write_whole(path, &text)?;
     }
     tell(&outcome);
     if outcome.class != Class::Holds {

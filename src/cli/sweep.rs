@@ -1,12 +1,13 @@
 //! `sweep`: scenarios over many seeds, one screen at the end.
 
+use super::files::{commit, escape, find, write_whole};
 use super::{Failure, SweepArgs};
 use crate::run::{Class, Options, Outcome};
-use crate::scenario::{self, Expect, Scenario};
+use crate::scenario::{Expect, Scenario};
 use crate::sweep::{Plan, Stop, Tally, run_one, sweep as run_sweep};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,55 +47,6 @@ pub(super) fn parse_shard(text: &str) -> Result<(u64, u64), String> {
     }
 }
 
-/// Scenario files of the arguments, directories expanded, in the order of their names.
-fn find(files: &[PathBuf]) -> Result<Vec<(PathBuf, Arc<Scenario>)>, Failure> {
-    let defaults = [PathBuf::from("scenarios")];
-    let files = if files.is_empty() { &defaults } else { files };
-    let mut found = Vec::new();
-    for file in files {
-        let mut paths = Vec::new();
-        if file.is_dir() {
-            let entries = std::fs::read_dir(file).map_err(|error| Failure {
-                code: 2,
-                text: format!("{}: cannot be listed: {error}", file.display()),
-            })?;
-            let json = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");
-            let schema = |path: &PathBuf| path.file_name().is_some_and(|name| name == "schema.json");
-            paths.extend(
-                entries
-                    .flatten()
-                    .map(|entry| entry.path())
-                    .filter(|path| json(path) && !schema(path)),
-            );
-            paths.sort();
-            if paths.is_empty() {
-                return Err(Failure {
-                    code: 2,
-                    text: format!("{}: holds no scenario (*.json)", file.display()),
-                });
-            }
-        } else {
-            paths.push(file.clone());
-        }
-        for path in paths {
-            let scenario = scenario::load(&path)?;
-            found.push((path, Arc::new(scenario)));
-        }
-    }
-    Ok(found)
-}
-
-/// The commit of the checkout, if there is one.
-fn commit() -> Option<String> {
-    let head = std::process::Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()?;
-    head.status
-        .success()
-        .then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned())
-}
-
 /// The exact command that runs a seed again.
 pub(super) fn replay_command(path: &Path, seed: u64) -> String {
     // As this very process was called, so that the line can be pasted back.
@@ -120,7 +72,18 @@ impl Swept {
 }
 
 pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
-    let scenarios = find(&args.files)?;
+    let mut scenarios = find(&args.files, &["scenarios"])?;
+    let found = scenarios.len();
+    scenarios.retain(|(_, scenario)| scenario.simulates());
+    if scenarios.is_empty() {
+        return Err(Failure::only_model());
+    }
+    if scenarios.len() < found {
+        eprintln!(
+            "{} scenarios ask the specification alone: `highwater check`",
+            found - scenarios.len()
+        );
+    }
     let jobs = args
         .jobs
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
@@ -378,13 +341,6 @@ fn summary(done: &[Swept], commit: Option<&str>) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 fn junit(done: &[Swept]) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let failures = done.iter().filter(|swept| ![0, 6].contains(&swept.code())).count();
@@ -413,19 +369,6 @@ fn junit(done: &[Swept]) -> String {
         text += "</testcase>\n";
     }
     text + "</testsuite>\n"
-}
-
-/// Writes a file so that it is there whole or not at all.
-pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::machine(&format!("cannot write {}", path.display()), &error);
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let mut file = std::fs::File::create(&temporary).map_err(failed)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
 }
 
 #[cfg(test)]

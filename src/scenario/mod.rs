@@ -26,7 +26,8 @@ pub struct Scenario {
     /// Claims about Kafka that it puts on trial, by their ids (`N01` ...).
     #[serde(default)]
     pub claims: Vec<String>,
-    /// Brokers and controllers.
+    /// Brokers and controllers; left out if the scenario asks the specification alone.
+    #[serde(default, skip_serializing_if = "Cluster::is_absent")]
     pub cluster: Cluster,
     /// Topics that exist from the start.
     #[serde(default)]
@@ -35,6 +36,7 @@ pub struct Scenario {
     #[serde(default)]
     pub clients: Clients,
     /// Simulated milliseconds of traffic and faults.
+    #[serde(default)]
     pub duration_ms: u64,
     /// Simulated milliseconds that the healed cluster has to converge.
     #[serde(default = "default_heal_ms")]
@@ -45,14 +47,22 @@ pub struct Scenario {
     /// Published bugs that are switched on.
     #[serde(default)]
     pub rules: Vec<String>,
-    /// Bounds of the exhaustive search over the specification.
+    /// What the specification is asked, and what we hold to be its answer.
     #[serde(default)]
-    pub model: Option<ModelBounds>,
+    pub model: Option<ModelQuestion>,
     /// What must have happened at least now and then for a green sweep to mean something.
     #[serde(default)]
     pub sometimes: Vec<Duty>,
-    /// What we hold to be the answer.
+    /// What we hold to be the answer of the simulated cluster.
+    #[serde(default)]
     pub expect: Expect,
+}
+
+impl Scenario {
+    /// Whether there is a cluster to simulate; if not, only the specification is asked.
+    pub fn simulates(&self) -> bool {
+        !self.cluster.is_absent()
+    }
 }
 
 fn default_heal_ms() -> u64 {
@@ -60,10 +70,11 @@ fn default_heal_ms() -> u64 {
 }
 
 /// Brokers and controllers.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// Brokers, named b1, b2, ... with node ids 1, 2, ...
+    #[serde(deserialize_with = "some_brokers")]
     pub brokers: u16,
     /// `combined`: the first three brokers are the controllers too. A number: that many controllers of their own, named
     /// c1, c2, ... with node ids 101, 102, ...
@@ -75,6 +86,23 @@ pub struct Cluster {
     /// Properties of every node.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+}
+
+/// No brokers is what a cluster that was left out has, so nobody may write it.
+fn some_brokers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let brokers = u16::deserialize(deserializer)?;
+    match brokers {
+        1..=50 => Ok(brokers),
+        _ => Err(serde::de::Error::custom(format!(
+            "must be between 1 and 50, not {brokers}"
+        ))),
+    }
+}
+
+impl Cluster {
+    fn is_absent(&self) -> bool {
+        self.brokers == 0
+    }
 }
 
 /// Where the metadata quorum lives.
@@ -219,18 +247,30 @@ fn one_node() -> usize {
     1
 }
 
-/// Bounds of the exhaustive search; kept for the specification.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// A question to a specification. The rules that are switched on in it are the scenario's.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ModelBounds {
-    /// Number of replicas.
-    pub replicas: u8,
-    /// Records a log may hold.
-    pub log_size: u8,
-    /// Distinct records.
-    pub records: u8,
-    /// Largest leader epoch.
-    pub leader_epochs: u8,
+pub struct ModelQuestion {
+    /// Name of the specification; `highwater check --list` lists them, with their bounds.
+    pub spec: String,
+    /// Its bounds by name.
+    #[serde(default)]
+    pub bounds: BTreeMap<String, u32>,
+    /// Whether states that are alike up to the names of replicas count as one, where the specification knows such.
+    #[serde(default = "yes")]
+    pub symmetry: bool,
+    /// The properties that are broken, each with the number of states on its shortest trace, the initial one included. If
+    /// none is, every property must hold in every reachable state.
+    #[serde(default)]
+    pub violates: BTreeMap<String, u32>,
+    /// How many distinct states there are. Where properties are broken, the search goes on to the end only if this is
+    /// given.
+    #[serde(default)]
+    pub distinct: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A mark that must be reached.
@@ -256,10 +296,11 @@ fn default_duty_seeds() -> u64 {
 }
 
 /// The expected answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "verdict", deny_unknown_fields)]
 pub enum Expect {
     /// No check fires, every run converges.
+    #[default]
     Passes,
     /// Some seed of the sweep breaks this check.
     Violates {

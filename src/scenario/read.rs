@@ -92,15 +92,67 @@ impl Lint<'_> {
 
     fn all(&mut self) -> Lines {
         self.names()?;
-        self.cluster()?;
-        self.topics()?;
-        self.clients()?;
-        self.faults()?;
-        if let Some(model) = &self.scenario.model {
-            model::Bounds::new(model.replicas, model.log_size, model.records, model.leader_epochs)
-                .map_err(|problem| self.bad("model", problem))?;
+        if self.scenario.simulates() {
+            self.durations()?;
+            self.cluster()?;
+            self.topics()?;
+            self.clients()?;
+            self.faults()?;
+        } else {
+            self.nothing_to_simulate()?;
         }
+        self.model()?;
         self.verdict()
+    }
+
+    fn model(&self) -> Lines {
+        let Some((asked, question)) = self.scenario.model.as_ref().zip(self.scenario.question()) else {
+            return Ok(());
+        };
+        let known = model::catalogue::properties(&question)
+            .map_err(|wrong| self.bad(format!("model.{}", wrong.place), wrong.problem))?;
+        for (name, states) in &asked.violates {
+            let place = format!("model.violates[\"{name}\"]");
+            self.ensure(
+                known.contains(&name.as_str()),
+                &place,
+                format!(
+                    "`{}` has no property `{name}`; it has: {}",
+                    question.spec,
+                    known.join(", ")
+                ),
+            )?;
+            self.ensure(*states > 0, &place, "a trace has at least one state")?;
+        }
+        Ok(())
+    }
+
+    /// Without a cluster, what would be done to it is a mistake.
+    fn nothing_to_simulate(&self) -> Lines {
+        let scenario = self.scenario;
+        self.ensure(
+            scenario.model.is_some(),
+            "cluster",
+            "there is neither a cluster to simulate nor a `model` to ask",
+        )?;
+        let faults = &scenario.faults;
+        let clients = &scenario.clients;
+        let clients = clients.producers.len() + clients.consumers.len() + clients.admins.len();
+        for (field, absent) in [
+            ("topics", scenario.topics.is_empty()),
+            ("clients", clients == 0),
+            ("faults", faults.swarm.is_none() && faults.script.is_empty()),
+            ("duration_ms", scenario.duration_ms == 0),
+            ("sometimes", scenario.sometimes.is_empty()),
+            ("expect", scenario.expect == Expect::Passes),
+        ] {
+            self.ensure(
+                absent,
+                field,
+                "asks something of a cluster, but `cluster` is left out; the specification's answer is in `model`",
+            )?;
+        }
+        Ok(())
     }
 
     fn names(&self) -> Lines {
@@ -120,6 +172,11 @@ impl Lint<'_> {
                 format!("`{claim}` is not a claim; they are N01 to N59"),
             )?;
         }
+        Ok(())
+    }
+
+    fn durations(&self) -> Lines {
+        let scenario = self.scenario;
         self.ensure(
             (1..=86_400_000).contains(&scenario.duration_ms),
             "duration_ms",
@@ -134,12 +191,6 @@ impl Lint<'_> {
 
     fn cluster(&self) -> Lines {
         let cluster = &self.scenario.cluster;
-        let brokers = cluster.brokers;
-        self.ensure(
-            (1..=50).contains(&brokers),
-            "cluster.brokers",
-            format!("must be between 1 and 50, not {brokers}"),
-        )?;
         if let Controllers::Separate(count) = cluster.controllers {
             self.ensure(
                 (1..=9).contains(&count),
@@ -476,6 +527,16 @@ impl Scenario {
             settings.set(name, value).expect("validated when it was read");
         }
         settings
+    }
+
+    /// What the specification is asked.
+    pub fn question(&self) -> Option<model::catalogue::Question> {
+        let model = self.model.as_ref()?;
+        Some(model::catalogue::Question {
+            spec: model.spec.clone(),
+            bounds: model.bounds.clone(),
+            rules: self.rules.clone(),
+        })
     }
 
     /// Rules that are on.

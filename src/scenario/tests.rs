@@ -170,3 +170,78 @@ fn a_missing_file_is_bad_input_too() {
     let error = super::load(std::path::Path::new("nowhere.json")).expect_err("there is none");
     assert_eq!(error.place, "the file itself");
 }
+
+const ASKS_THE_MODEL_ALONE: &str = r#"{
+  "name": "good",
+  "description": "A question.",
+  "model": { "spec": "kip-320", "bounds": { "replicas": 2, "log_size": 2, "records": 2, "leader_epochs": 2 } }
+}"#;
+
+#[test]
+fn a_scenario_may_ask_the_specification_alone() {
+    let scenario = parse("good.json", ASKS_THE_MODEL_ALONE).expect("valid");
+    assert!(!scenario.simulates() && good().simulates());
+    let text = serde_json::to_string(&scenario).expect("JSON");
+    assert!(!text.contains("cluster"), "{text}");
+    assert!(!parse("again.json", &text).expect("what we write we read").simulates());
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_is_refused_with_its_place() {
+    let refuses = |from: &str, to: &str, words: &[&str]| {
+        assert!(ASKS_THE_MODEL_ALONE.contains(from), "the sample has no `{from}`");
+        let text = parse("bad.json", &ASKS_THE_MODEL_ALONE.replacen(from, to, 1))
+            .expect_err("it must be refused")
+            .to_string();
+        for word in words {
+            assert!(text.contains(word), "`{word}` is not in: {text}");
+        }
+    };
+    refuses(
+        "kip-320",
+        "kip-321",
+        &["bad.json: model.spec", "no specification `kip-321`", "kip-279"],
+    );
+    refuses(
+        "\"log_size\": 2",
+        "\"log_size\": 0",
+        &["model.bounds.log_size", "between 1 and 8, not 0"],
+    );
+    refuses(
+        "\"log_size\": 2, ",
+        "",
+        &["model.bounds.log_size", "asks for this bound"],
+    );
+    refuses(
+        "\"log_size\"",
+        "\"logsize\"",
+        &["model.bounds.logsize", "no such bound"],
+    );
+    refuses(
+        "\"bounds\"",
+        "\"violates\": { \"StrangeIsr\": 3 }, \"bounds\"",
+        &[
+            "model.violates[\"StrangeIsr\"]",
+            "no property `StrangeIsr`",
+            "StrongIsr",
+        ],
+    );
+    refuses(
+        "\"model\"",
+        "\"rules\": [\"truncate_to_hw\"], \"model\"",
+        &["model.rules", "knows no rule"],
+    );
+    refuses("\"spec\"", "\"spek\"", &["model", "unknown field `spek`"]);
+    refuses(
+        "\"model\"",
+        "\"duration_ms\": 5, \"model\"",
+        &["duration_ms", "but `cluster` is left out"],
+    );
+    let neither = parse("bad.json", r#"{ "name": "x", "description": "" }"#).expect_err("it asks nothing");
+    assert!(
+        neither
+            .to_string()
+            .contains("neither a cluster to simulate nor a `model`"),
+        "{neither}"
+    );
+}
