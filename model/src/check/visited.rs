@@ -97,14 +97,14 @@ impl Table {
         self.slots.len() * size_of::<u128>()
     }
 
-    /// Makes room for so many more slots, at most seven eighths full. Growing by half instead of doubling keeps the room
+    /// Makes room for so many more slots, at most three quarters full. Growing by half instead of doubling keeps the room
     /// that stands empty small.
     pub fn reserve(&mut self, more: usize) {
         let wanted = self.used + more;
-        if wanted * 8 <= self.slots.len() * 7 {
+        if wanted * 4 <= self.slots.len() * 3 {
             return;
         }
-        let length = (self.slots.len() * 3 / 2).max(wanted * 8 / 7 + 1);
+        let length = (self.slots.len() * 3 / 2).max(wanted * 4 / 3 + 1);
         let old = std::mem::replace(&mut self.slots, vec![0; length]);
         self.used = 0;
         for slot in old {
@@ -114,23 +114,29 @@ impl Table {
         }
     }
 
+    /// Where a key is looked for first.
     #[inline]
-    fn start(&self, key: u128) -> usize {
+    pub fn start(&self, key: u128) -> usize {
         let place = self.layout.place(key) << SHARD_BITS;
         ((u128::from(place) * self.slots.len() as u128) >> 64) as usize
     }
 
-    /// Reads the place of a key, so that a batch's places are on their way from memory together.
+    /// Reads a place, so that a batch's places are on their way from memory together.
     #[inline]
-    pub fn touch(&self, key: u128) -> u64 {
-        self.slots[self.start(key)] as u64
+    pub fn touch(&self, place: usize) -> u64 {
+        self.slots[place] as u64
     }
 
     /// Puts a state in; true if it was not there. Room must have been reserved.
-    #[inline]
     pub fn insert(&mut self, slot: Slot) -> bool {
+        self.insert_at(self.start(self.layout.key(slot)), slot)
+    }
+
+    /// The same, from where its key is looked for first.
+    #[inline]
+    pub fn insert_at(&mut self, start: usize, slot: Slot) -> bool {
         let mask = self.layout.mask();
-        let mut at = self.start(slot.0 & mask);
+        let mut at = start;
         loop {
             let there = &mut self.slots[at];
             if *there == 0 {
@@ -139,7 +145,9 @@ impl Table {
                 return true;
             }
             if (*there ^ slot.0) & mask == 0 {
-                *there = (*there).min(slot.0);
+                if slot.0 < *there {
+                    *there = slot.0;
+                }
                 return false;
             }
             at += 1;
@@ -219,7 +227,7 @@ mod tests {
                 }
             }
             assert_eq!(table.iter().count(), 4_999);
-            assert!(table.bytes() <= 4_999 * 16 * 12 / 7);
+            assert!(table.bytes() <= 4_999 * 16 * 2);
         }
     }
 }

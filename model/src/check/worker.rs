@@ -119,14 +119,19 @@ impl<'a, 's, S: Spec> Worker<'a, 's, S> {
         let shard = &mut *shard;
         let before = shard.seen.bytes();
         shard.seen.reserve(batch.slots.len());
-        let places = batch.slots.iter();
         // First a read of every place, which the processor does all at once, then the dependent work.
-        black_box(places.fold(0, |all, slot| all ^ shard.seen.touch(search.layout.key(*slot))));
+        let mut places = [0; BATCH];
+        let mut read = 0;
+        for (place, slot) in places.iter_mut().zip(&batch.slots) {
+            *place = shard.seen.start(search.layout.key(*slot));
+            read ^= shard.seen.touch(*place);
+        }
+        black_box(read);
         let queued = shard.next.slots.len();
         let mut states = batch.states.drain(..);
-        for slot in batch.slots.drain(..) {
+        for (slot, place) in batch.slots.drain(..).zip(places) {
             let state = states.next();
-            if shard.seen.insert(slot) {
+            if shard.seen.insert_at(place, slot) {
                 shard.next.slots.push(slot);
                 shard.next.states.extend(state);
             }
