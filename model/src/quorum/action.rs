@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case")]
+#[serde(tag = "action")]
 pub enum Action {
     /// A voter has heard of no leader for too long. With pre-votes it first asks whether an election has a chance.
     Campaign {

@@ -13,6 +13,7 @@
 //! Sources: KIP-595, KIP-996; Ongaro, *Consensus: Bridging Theory and Practice*, chapter 3; Vanlightly's `kraft` modules.
 
 mod action;
+pub(crate) mod entries;
 mod properties;
 mod state;
 mod step;

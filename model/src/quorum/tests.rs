@@ -41,7 +41,9 @@ fn exhibit(flaw: Flaw, expected: &Expect) {
 
 #[test]
 fn committing_records_of_earlier_epochs() {
-    exhibit(Flaw::RaftCommitPrevEpoch, &expect![[r#"
+    exhibit(
+        Flaw::RaftCommitPrevEpoch,
+        &expect![[r#"
         X10 after 19 steps:
         c1 campaigns
         c3 is asked to vote for c1 in epoch 1
@@ -63,7 +65,8 @@ fn committing_records_of_earlier_epochs() {
         c2 is asked to vote for c3 in epoch 4
         c3 counts the vote of c2
         without: 120931 states, 526715 generated, depth 35
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub enum Acks {
 
 /// One step. Where a real node has a choice (how much it answers, who is elected) the choice is in the action.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case")]
+#[serde(tag = "action")]
 pub enum Action {
     /// A leader appends a producer's records.
     Produce {
@@ -54,6 +54,8 @@ pub enum Action {
         fetch: Fetch,
         /// Nothing is new: keep it.
         park: bool,
+        /// It shows that the follower is in sync: ask the controller at once to take it into the ISR.
+        joins: bool,
     },
     /// A leader answers a fetch that it kept.
     AnswerParked {
@@ -81,7 +83,7 @@ pub enum Action {
         /// New value.
         to: Offset,
     },
-    /// A leader asks the controller for another ISR.
+    /// A leader asks the controller for an ISR without those that lag.
     ProposeIsr {
         /// Who.
         leader: Replica,
@@ -238,9 +240,13 @@ impl std::fmt::Display for Action {
             Action::Acknowledge { leader, base } => write!(f, "{} acknowledges offset {base}", Name(*leader)),
             Action::GiveUp { leader, base } => write!(f, "{} answers for offset {base}: failed", Name(*leader)),
             Action::Read { broker, end } => write!(f, "a consumer reads from {} up to {end}", Name(*broker)),
-            Action::HandleFetch { fetch, park } => {
+            Action::HandleFetch { fetch, park, joins } => {
                 let verb = if *park { "keeps" } else { "answers" };
-                write!(f, "{} {verb} {fetch}", Name(fetch.leader))
+                write!(f, "{} {verb} {fetch}", Name(fetch.leader))?;
+                if *joins {
+                    write!(f, " and asks to take {} into the ISR", Name(fetch.follower))?;
+                }
+                Ok(())
             }
             Action::AnswerParked { fetch } => write!(f, "{} now answers {fetch}", Name(fetch.leader)),
             Action::HandleFetched {

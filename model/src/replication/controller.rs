@@ -9,7 +9,7 @@
 //! Sources: KIP-497, KIP-631, KIP-841, KIP-903, KIP-966; KAFKA-14617.
 
 use super::flaw::Flaw;
-use super::state::{Message, Proposal, Replica, Set, State, Version};
+use super::state::{Message, Proposal, Replica, Role, Set, State, Version};
 use super::step::{Protocol, Refusal, require};
 
 impl Protocol {
@@ -177,6 +177,11 @@ impl Protocol {
         require(
             broker.up && broker.epoch == registered,
             "this incarnation is not registered",
+        )?;
+
+        require(
+            broker.role != Role::Idle,
+            "a broker is unfenced once it has caught up with its own registration (KIP-631)",
         )?;
         state.controller.fenced = fenced.without(replica);
         let isr = state.controller.newest().isr;

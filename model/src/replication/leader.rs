@@ -119,11 +119,11 @@ impl Protocol {
         Ok(())
     }
 
-    pub(super) fn handle_fetch(&self, state: &mut State, fetch: Fetch, park: bool) -> Result<(), Refusal> {
+    pub(super) fn handle_fetch(&self, state: &mut State, fetch: Fetch, park: bool, joins: bool) -> Result<(), Refusal> {
         let at = state.network.binary_search(&Message::Fetch(fetch));
         let at = at.map_err(|_| "no such fetch was sent")?;
         let epoch = state.leader_epoch(fetch.leader);
-        let broker = &mut state.brokers[usize::from(fetch.leader)];
+        let broker = &state.brokers[usize::from(fetch.leader)];
         leadership(broker)?;
         require(
             fetch.leader_epoch == epoch || self.has(Flaw::NoFetchEpochFencing),
@@ -140,8 +140,15 @@ impl Protocol {
             !park || counts && !diverges,
             "a fetch that is answered by a question is not kept",
         )?;
+        require(
+            !joins || counts,
+            "only a fetch that counts shows that its sender is in sync",
+        )?;
+        if joins {
+            self.require_in_sync(state, &fetch)?;
+        }
         if counts {
-            let leadership = leadership_mut(broker)?;
+            let leadership = leadership_mut(&mut state.brokers[usize::from(fetch.leader)])?;
             leadership.ends[usize::from(fetch.follower)] = Some(fetch.offset);
             leadership.incarnations[usize::from(fetch.follower)] = fetch.broker_epoch;
         }
@@ -151,7 +158,32 @@ impl Protocol {
             parked: park,
             answer,
         });
+        if joins {
+            let isr = state.view(fetch.leader).isr.with(fetch.follower);
+            self.propose(state, fetch.leader, isr);
+        }
         Ok(())
+    }
+
+    /// Whether a fetch shows that its sender is in sync.
+    pub(super) fn may_join(&self, state: &State, fetch: &Fetch) -> bool {
+        self.require_in_sync(state, fetch).is_ok()
+    }
+
+    /// Whoever joins the ISR holds all that may be committed.
+    fn require_in_sync(&self, state: &State, fetch: &Fetch) -> Result<(), Refusal> {
+        let broker = &state.brokers[usize::from(fetch.leader)];
+        let leadership = leadership(broker)?;
+        require(leadership.proposal.is_none(), "it has asked already, and waits")?;
+        require(!state.view(fetch.leader).isr.has(fetch.follower), "it is in the ISR")?;
+        require(
+            fetch.offset >= broker.high_watermark,
+            "who joins holds all that is committed",
+        )?;
+        require(
+            fetch.offset >= leadership.epoch_start || self.has(Flaw::IsrJoinAtLaggingHw),
+            "who joins holds all of the earlier epochs, since some of it may be committed (KAFKA-7128)",
+        )
     }
 
     /// What a leader says to a fetch now.
@@ -241,47 +273,50 @@ impl Protocol {
     }
 
     pub(super) fn propose_isr(&self, state: &mut State, leader: Replica, isr: Set) -> Result<(), Refusal> {
-        let (version, partition_epoch) = (*state.view(leader), state.brokers[usize::from(leader)].known);
+        let version = *state.view(leader);
         let broker = &state.brokers[usize::from(leader)];
         let leadership = leadership(broker)?;
         require(leadership.proposal.is_none(), "it has asked already, and waits")?;
         require(isr != version.isr, "that is the ISR")?;
         require(isr.has(leader), "a leader is in its ISR")?;
         require(
-            isr.minus(Set::first(self.replicas)).is_empty(),
-            "only replicas can be in sync",
+            isr.minus(version.isr).is_empty(),
+            "who joins is asked for when it fetches",
         )?;
-        let end_of = |other: Replica| leadership.ends[usize::from(other)];
-        for joins in isr.minus(version.isr).iter() {
-            let end = end_of(joins).ok_or("who never fetched in this epoch does not join")?;
-            require(end >= broker.high_watermark, "who joins holds all that is committed")?;
-            require(
-                end >= leadership.epoch_start || self.has(Flaw::IsrJoinAtLaggingHw),
-                "who joins holds all of the earlier epochs, since some of it may be committed (KAFKA-7128)",
-            )?;
-        }
-        for leaves in version.isr.minus(isr).iter() {
-            require(
-                end_of(leaves) != Some(broker.log.end()),
-                "who is at the leader's end does not leave",
-            )?;
-        }
-        let proposal = Proposal { partition_epoch, isr };
+        let at_end = |other: &Replica| leadership.ends[usize::from(*other)] == Some(broker.log.end());
+        let mut leaving = version.isr.minus(isr).iter();
+        require(
+            !leaving.any(|other| at_end(&other)),
+            "who is at the leader's end does not leave",
+        )?;
+        self.propose(state, leader, isr);
+        Ok(())
+    }
+
+    fn propose(&self, state: &mut State, leader: Replica, isr: Set) {
+        let leader_epoch = state.leader_epoch(leader);
+        let broker = &mut state.brokers[usize::from(leader)];
+        let proposal = Proposal {
+            partition_epoch: broker.known,
+            isr,
+        };
+        let Role::Leader(leadership) = &mut broker.role else {
+            unreachable!("only a leader proposes");
+        };
+        leadership.proposal = Some(proposal);
         let mut incarnations = leadership.incarnations;
         incarnations[usize::from(leader)] = broker.epoch;
         for other in Set::first(self.replicas).minus(isr).iter() {
             incarnations[usize::from(other)] = 0;
         }
-        let message = Message::Alter {
+        let broker_epoch = broker.epoch;
+        state.send(Message::Alter {
             leader,
-            broker_epoch: broker.epoch,
-            leader_epoch: version.leader_epoch,
+            broker_epoch,
+            leader_epoch,
             proposal,
             incarnations,
-        };
-        leadership_mut(&mut state.brokers[usize::from(leader)])?.proposal = Some(proposal);
-        state.send(message);
-        Ok(())
+        });
     }
 
     pub(super) fn handle_altered(&self, state: &mut State, leader: Replica, proposal: Proposal) -> Result<(), Refusal> {

@@ -31,6 +31,9 @@ pub struct Limits {
     pub parks: bool,
     /// Leaders ask for a smaller, a larger ISR.
     pub isr_changes: [bool; 2],
+    /// What a leader may do by itself it does at once: raise its high watermark, and ask for who is in sync. Else it may
+    /// leave it for later, or for ever.
+    pub eager: bool,
     /// The controller takes living brokers for dead, too.
     pub false_alarms: bool,
     /// The controller gives the leadership back to the preferred replica.
@@ -59,6 +62,7 @@ impl Limits {
             reads: false,
             parks: false,
             isr_changes: [false, false],
+            eager: false,
             false_alarms: false,
             preferred_elections: false,
             faults: [0; 3],
@@ -76,6 +80,15 @@ impl Limits {
 
     /// Every action that may be possible; the protocol says which are.
     pub fn propose(&self, protocol: &Protocol, state: &State, actions: &mut Vec<Action>) {
+        if self.eager {
+            for leader in Set::first(protocol.replicas).iter() {
+                let to = protocol.committable(state, leader);
+                let before = state.brokers[usize::from(leader)].high_watermark;
+                if let Some(to) = to.ok().filter(|to| *to > before) {
+                    return actions.push(Action::AdvanceHighWatermark { leader, to });
+                }
+            }
+        }
         for broker in Set::first(protocol.replicas).iter() {
             self.propose_local(protocol, state, broker, actions);
             self.propose_faults(state, broker, actions);
@@ -85,7 +98,7 @@ impl Limits {
             actions.push(Action::ElectPreferred);
         }
         for message in &state.network {
-            self.propose_handling(state, message, actions);
+            self.propose_handling(protocol, state, message, actions);
         }
     }
 
@@ -149,18 +162,12 @@ impl Limits {
         {
             actions.push(Action::AdvanceHighWatermark { leader: replica, to });
         }
-        let isr = state.view(replica).isr;
-        if leadership.proposal.is_some() || self.isr_changes == [false; 2] {
-            return;
-        }
-        for other in Set::first(protocol.replicas).iter().filter(|other| *other != replica) {
-            let (change, isr) = match isr.has(other) {
-                true => (self.isr_changes[0], isr.without(other)),
-                false => (self.isr_changes[1], isr.with(other)),
-            };
-            if change {
-                actions.push(Action::ProposeIsr { leader: replica, isr });
-            }
+        if self.isr_changes[0] && leadership.proposal.is_none() {
+            let isr = state.view(replica).isr;
+            actions.extend(isr.without(replica).iter().map(|other| Action::ProposeIsr {
+                leader: replica,
+                isr: isr.without(other),
+            }));
         }
     }
 
@@ -225,20 +232,9 @@ impl Limits {
         }
     }
 
-    fn propose_handling(&self, state: &State, message: &Message, actions: &mut Vec<Action>) {
+    fn propose_handling(&self, protocol: &Protocol, state: &State, message: &Message, actions: &mut Vec<Action>) {
         match message {
-            Message::Fetch(fetch) => {
-                actions.push(Action::HandleFetch {
-                    fetch: *fetch,
-                    park: false,
-                });
-                if self.parks && fetch.offset == state.brokers[usize::from(fetch.leader)].log.end() {
-                    actions.push(Action::HandleFetch {
-                        fetch: *fetch,
-                        park: true,
-                    });
-                }
-            }
+            Message::Fetch(fetch) => self.propose_fetch(protocol, state, *fetch, actions),
             Message::Fetched { fetch, parked, answer } => {
                 if *parked {
                     actions.push(Action::AnswerParked { fetch: *fetch });
@@ -259,6 +255,22 @@ impl Limits {
                 leader: *leader,
                 proposal: *proposal,
             }),
+        }
+    }
+}
+
+impl Limits {
+    fn propose_fetch(&self, protocol: &Protocol, state: &State, fetch: Fetch, actions: &mut Vec<Action>) {
+        let joins = self.isr_changes[1] && protocol.may_join(state, &fetch);
+        let mut handle = |park: bool, joins: bool| actions.push(Action::HandleFetch { fetch, park, joins });
+        if !(joins && self.eager) {
+            handle(false, false);
+        }
+        if joins {
+            handle(false, true);
+        }
+        if self.parks && fetch.offset == state.brokers[usize::from(fetch.leader)].log.end() {
+            handle(true, joins && self.eager);
         }
     }
 }

@@ -20,6 +20,7 @@
 
 mod action;
 mod controller;
+pub(crate) mod entries;
 mod fault;
 mod flaw;
 mod follower;

@@ -31,6 +31,7 @@ impl Exhibit {
                 breaks: "X3",
                 cluster: (3, 2),
                 limits: Limits {
+                    eager: true,
                     false_alarms: true,
                     lag: 1,
                     ..Limits::new(1, 1, 1)
@@ -42,6 +43,7 @@ impl Exhibit {
                 breaks: "X1",
                 cluster: (2, 1),
                 limits: Limits {
+                    eager: true,
                     first_leader: 1,
                     acks: [true, false],
                     preferred_elections: true,
@@ -55,6 +57,7 @@ impl Exhibit {
                 breaks: "X11",
                 cluster: (3, 1),
                 limits: Limits {
+                    eager: true,
                     first_leader: 1,
                     acks: [true, false],
                     preferred_elections: true,
@@ -69,6 +72,7 @@ impl Exhibit {
                 breaks: "X3",
                 cluster: (3, 2),
                 limits: Limits {
+                    eager: true,
                     isr_changes: [true, true],
                     faults: [1, 0, 0],
                     lag: 1,
@@ -81,6 +85,7 @@ impl Exhibit {
                 breaks: "X4",
                 cluster: (3, 1),
                 limits: Limits {
+                    eager: true,
                     isr_changes: [true, true],
                     lag: 1,
                     ..Limits::new(1, 1, 0)
@@ -92,19 +97,21 @@ impl Exhibit {
                 breaks: "D6",
                 cluster: (2, 1),
                 limits: Limits {
+                    eager: true,
                     isr_changes: [true, true],
                     faults: [0, 1, 0],
                     restarts: true,
                     lag: 1,
                     ..Limits::new(1, 1, 1)
                 },
-                reaches: REACHES,
+                reaches: &["commits", "credits", "fails over"],
             },
             Flaw::LastReplicaStanding => Exhibit {
                 flaw,
                 breaks: "X14",
                 cluster: (2, 2),
                 limits: Limits {
+                    eager: true,
                     false_alarms: true,
                     faults: [0, 1, 0],
                     restarts: true,
@@ -119,6 +126,7 @@ impl Exhibit {
                 breaks: "X11",
                 cluster: (2, 1),
                 limits: Limits {
+                    eager: true,
                     first_leader: 1,
                     acks: [true, false],
                     preferred_elections: true,
@@ -131,6 +139,7 @@ impl Exhibit {
                 breaks: "I9",
                 cluster: (2, 1),
                 limits: Limits {
+                    eager: true,
                     first_leader: 1,
                     acks: [false, true],
                     preferred_elections: true,

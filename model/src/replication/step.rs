@@ -103,7 +103,7 @@ impl Protocol {
             Action::Acknowledge { leader, base } => self.acknowledge(state, leader, base),
             Action::GiveUp { leader, base } => self.give_up(state, leader, base),
             Action::Read { broker, end } => self.read(state, broker, end),
-            Action::HandleFetch { fetch, park } => self.handle_fetch(state, fetch, park),
+            Action::HandleFetch { fetch, park, joins } => self.handle_fetch(state, fetch, park, joins),
             Action::AnswerParked { fetch } => self.answer_parked(state, fetch),
             Action::HandleFetched {
                 fetch,

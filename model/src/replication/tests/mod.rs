@@ -173,7 +173,11 @@ fn long_logs_cost_what_a_step_changes() {
             last_epoch: (round > 0).then_some(0),
             epoch_end: false,
         };
-        take(Action::HandleFetch { fetch, park: false });
+        take(Action::HandleFetch {
+            fetch,
+            park: false,
+            joins: false,
+        });
         take(Action::HandleFetched {
             fetch,
             end: (round + 1) * 1000,
@@ -197,7 +201,11 @@ fn actions_survive_a_file() {
     };
     let actions = vec![
         Action::ElectPreferred,
-        Action::HandleFetch { fetch, park: true },
+        Action::HandleFetch {
+            fetch,
+            park: true,
+            joins: true,
+        },
         Action::ProposeIsr {
             leader: 0,
             isr: Set::first(2),

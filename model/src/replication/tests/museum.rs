@@ -33,19 +33,19 @@ fn a_follower_that_cuts_at_its_own_high_watermark() {
     exhibit(
         Flaw::TruncateToHw,
         &expect![[r#"
-        X3 after 10 steps:
-        b1 appends 1 record, acks=all
-        b1 answers b2's fetch from 0 in epoch 0
-        b2 takes the answer to b2's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
-        b1 answers b2's fetch from 1 in epoch 0
-        b1 answers b3's fetch from 0 in epoch 0
-        b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
-        b1 answers b3's fetch from 1 in epoch 0
-        b1 raises its high watermark to 1
-        the controller fences b1, b3 leads
-        b2 learns of partition epoch 1
-        without: 42662 states, 163535 generated, depth 31
-    "#]],
+            X3 after 10 steps:
+            b1 appends 1 record, acks=all
+            b1 answers b2's fetch from 0 in epoch 0
+            b2 takes the answer to b2's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
+            b1 answers b2's fetch from 1 in epoch 0
+            b1 answers b3's fetch from 0 in epoch 0
+            b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
+            b1 answers b3's fetch from 1 in epoch 0
+            b1 raises its high watermark to 1
+            the controller fences b1, b3 leads
+            b2 learns of partition epoch 1
+            without: 41825 states, 155100 generated, depth 31
+        "#]],
     );
 }
 
@@ -54,21 +54,21 @@ fn an_offset_without_its_epoch() {
     exhibit(
         Flaw::EpochEndOffsetV0,
         &expect![[r#"
-        X1 after 12 steps:
-        the controller elects the preferred leader b1
-        b1 learns of partition epoch 1
-        the controller fences b1, b2 leads
-        b1 appends 1 record, acks=1
-        b2 appends 1 record, acks=1
-        b2 learns of partition epoch 2
-        b2 raises its high watermark to 1
-        b1 learns of partition epoch 2
-        b2 answers b1's epoch question from 1 in epoch 2
-        b1 takes the answer to b1's epoch question from 1 in epoch 2: its log to 1, its high watermark to 0
-        b2 answers b1's fetch from 1 in epoch 2
-        b1 takes the answer to b1's fetch from 1 in epoch 2: its log to 1, its high watermark to 1
-        without: 102193 states, 382698 generated, depth 25
-    "#]],
+            X1 after 12 steps:
+            the controller elects the preferred leader b1
+            b1 learns of partition epoch 1
+            the controller fences b1, b2 leads
+            b1 appends 1 record, acks=1
+            b2 appends 1 record, acks=1
+            b2 learns of partition epoch 2
+            b2 raises its high watermark to 1
+            b1 learns of partition epoch 2
+            b2 answers b1's epoch question from 1 in epoch 2
+            b1 takes the answer to b1's epoch question from 1 in epoch 2: its log to 1, its high watermark to 0
+            b2 answers b1's fetch from 1 in epoch 2
+            b1 takes the answer to b1's fetch from 1 in epoch 2: its log to 1, its high watermark to 1
+            without: 66650 states, 200112 generated, depth 26
+        "#]],
     );
 }
 
@@ -77,20 +77,21 @@ fn fetches_without_an_epoch() {
     exhibit(
         Flaw::NoFetchEpochFencing,
         &expect![[r#"
-        X11 after 11 steps:
-        the controller elects the preferred leader b1
-        the controller fences b1, b2 leads
-        b2 learns of partition epoch 2
-        b2 appends 1 record, acks=1
-        b2 answers b3's fetch from 0 in epoch 0
-        b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
-        b2 answers b3's fetch from 1 in epoch 0
-        b3 learns of partition epoch 1
-        b1 learns of partition epoch 1
-        b1 answers b3's epoch question from 1 in epoch 1
-        b3 takes the answer to b3's epoch question from 1 in epoch 1: its log to 0, its high watermark to 0
-        without: 269569 states, 1340236 generated, depth 29
-    "#]],
+            X11 after 12 steps:
+            the controller elects the preferred leader b1
+            the controller fences b1, b2 leads
+            b2 learns of partition epoch 2
+            b2 appends 1 record, acks=1
+            b2 answers b3's fetch from 0 in epoch 0
+            b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
+            b2 answers b3's fetch from 1 in epoch 0
+            b2 raises its high watermark to 1
+            b3 learns of partition epoch 1
+            b1 learns of partition epoch 1
+            b1 answers b3's epoch question from 1 in epoch 1
+            b3 takes the answer to b3's epoch question from 1 in epoch 1: its log to 0, its high watermark to 0
+            without: 224046 states, 996954 generated, depth 29
+        "#]],
     );
 }
 
@@ -99,26 +100,25 @@ fn joining_at_a_lagging_high_watermark() {
     exhibit(
         Flaw::IsrJoinAtLaggingHw,
         &expect![[r#"
-        X3 after 17 steps:
-        b1 asks for the ISR {b1 b3}
-        b1 appends 1 record, acks=all
-        b1 answers b3's fetch from 0 in epoch 0
-        the controller decides about the ISR {b1 b3} that b1 wants on top of partition epoch 0
-        b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
-        b2 learns of partition epoch 1
-        b1 answers b3's fetch from 1 in epoch 0
-        b1 learns of partition epoch 1
-        b1 raises its high watermark to 1
-        b1 is killed
-        b3 learns of partition epoch 1
-        the controller fences b1, b3 leads
-        b3 learns of partition epoch 2
-        b2 learns of partition epoch 2
-        b3 answers b2's fetch from 0 in epoch 1
-        b3 asks for the ISR {b2 b3}
-        the controller decides about the ISR {b2 b3} that b3 wants on top of partition epoch 2
-        without: 647152 states, 3134049 generated, depth 35
-    "#]],
+            X3 after 16 steps:
+            b1 asks for the ISR {b1 b3}
+            b1 appends 1 record, acks=all
+            b1 answers b3's fetch from 0 in epoch 0
+            the controller decides about the ISR {b1 b3} that b1 wants on top of partition epoch 0
+            b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
+            b2 learns of partition epoch 1
+            b1 answers b3's fetch from 1 in epoch 0
+            b1 learns of partition epoch 1
+            b1 raises its high watermark to 1
+            b1 is killed
+            b3 learns of partition epoch 1
+            the controller fences b1, b3 leads
+            b3 learns of partition epoch 2
+            b2 learns of partition epoch 2
+            b3 answers b2's fetch from 0 in epoch 1 and asks to take b2 into the ISR
+            the controller decides about the ISR {b2 b3} that b3 wants on top of partition epoch 2
+            without: 523397 states, 2378492 generated, depth 33
+        "#]],
     );
 }
 
@@ -127,15 +127,15 @@ fn a_high_watermark_over_a_proposed_isr() {
     exhibit(
         Flaw::HwFromProposedIsr,
         &expect![[r#"
-        X4 after 6 steps:
-        b1 appends 1 record, acks=all
-        b1 answers b3's fetch from 0 in epoch 0
-        b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
-        b1 answers b3's fetch from 1 in epoch 0
-        b1 asks for the ISR {b1 b3}
-        b1 raises its high watermark to 1
-        without: 46024 states, 225951 generated, depth 29
-    "#]],
+            X4 after 6 steps:
+            b1 appends 1 record, acks=all
+            b1 answers b3's fetch from 0 in epoch 0
+            b3 takes the answer to b3's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
+            b1 answers b3's fetch from 1 in epoch 0
+            b1 asks for the ISR {b1 b3}
+            b1 raises its high watermark to 1
+            without: 43589 states, 192137 generated, depth 28
+        "#]],
     );
 }
 
@@ -144,22 +144,23 @@ fn an_isr_that_names_no_incarnations() {
     exhibit(
         Flaw::AlterPartitionNoBrokerEpoch,
         &expect![[r#"
-            D6 after 14 steps:
+            D6 after 15 steps:
+            b1 asks for the ISR {b1}
+            the controller decides about the ISR {b1} that b1 wants on top of partition epoch 0
             b1 appends 1 record, acks=all
-            b1 answers b2's fetch from 0 in epoch 0
-            b2 takes the answer to b2's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
-            b1 answers b2's fetch from 1 in epoch 0
-            b2 loses power; its log ends at 0
-            the controller fences b2
-            b2 starts with high watermark 0
             b1 learns of partition epoch 1
             b1 raises its high watermark to 1
+            b1 answers b2's fetch from 0 in epoch 0
+            b2 takes the answer to b2's fetch from 0 in epoch 0: its log to 1, its high watermark to 1
+            b1 answers b2's fetch from 1 in epoch 0 and asks to take b2 into the ISR
+            b2 loses power; its log ends at 0
+            b2 starts with high watermark 0
+            the controller fences b2
             the controller registers b2
             b2 learns of partition epoch 1
-            b1 asks for the ISR {b1 b2}
             the controller unfences b2
             the controller decides about the ISR {b1 b2} that b1 wants on top of partition epoch 1
-            without: 26918 states, 102584 generated, depth 30
+            without: 16632 states, 54464 generated, depth 31
         "#]],
     );
 }
@@ -173,8 +174,8 @@ fn the_last_replica_standing() {
             b1 appends 1 record, acks=all
             b1 answers b2's fetch from 0 in epoch 0
             b2 takes the answer to b2's fetch from 0 in epoch 0: its log to 1, its high watermark to 0
-            b1 answers b2's fetch from 1 in epoch 0
             the controller fences b2
+            b1 answers b2's fetch from 1 in epoch 0
             b1 raises its high watermark to 1
             b1 acknowledges offset 0
             b1 loses power; its log ends at 0
@@ -189,7 +190,7 @@ fn the_last_replica_standing() {
             b2 learns of partition epoch 3
             b1 answers b2's fetch from 1 in epoch 2
             b2 takes the answer to b2's fetch from 1 in epoch 2: its log to 0, its high watermark to 0
-            without: 10500 states, 23650 generated, depth 25
+            without: 10448 states, 23448 generated, depth 25
         "#]],
     );
 }
@@ -199,14 +200,14 @@ fn a_diverging_fetch_that_counts() {
     exhibit(
         Flaw::CreditDivergingFetch,
         &expect![[r#"
-        X11 after 5 steps:
-        b2 appends 1 record, acks=1
-        the controller elects the preferred leader b1
-        b1 learns of partition epoch 1
-        b2 learns of partition epoch 1
-        b1 answers b2's fetch from 1 in epoch 1
-        without: 493 states, 958 generated, depth 18
-    "#]],
+            X11 after 5 steps:
+            b2 appends 1 record, acks=1
+            the controller elects the preferred leader b1
+            b1 learns of partition epoch 1
+            b2 learns of partition epoch 1
+            b1 answers b2's fetch from 1 in epoch 1
+            without: 422 states, 724 generated, depth 18
+        "#]],
     );
 }
 
@@ -215,23 +216,23 @@ fn an_acknowledgement_by_high_watermark_alone() {
     exhibit(
         Flaw::AckWithoutLeadershipRecheck,
         &expect![[r#"
-        I9 after 15 steps:
-        b2 appends 1 record, acks=all
-        the controller elects the preferred leader b1
-        b1 learns of partition epoch 1
-        b1 appends 1 record, acks=all
-        b2 learns of partition epoch 1
-        b1 answers b2's fetch from 1 in epoch 1
-        b2 takes the answer to b2's fetch from 1 in epoch 1: its log to 0, its high watermark to 0
-        b1 answers b2's fetch from 0 in epoch 1
-        b2 takes the answer to b2's fetch from 0 in epoch 1: its log to 1, its high watermark to 0
-        b1 answers b2's fetch from 1 in epoch 1
-        b2 takes the answer to b2's fetch from 1 in epoch 1: its log to 1, its high watermark to 0
-        b1 raises its high watermark to 1
-        b1 answers b2's fetch from 1 in epoch 1
-        b2 takes the answer to b2's fetch from 1 in epoch 1: its log to 1, its high watermark to 1
-        b2 acknowledges offset 0
-        without: 1096 states, 2367 generated, depth 20
-    "#]],
+            I9 after 15 steps:
+            b2 appends 1 record, acks=all
+            the controller elects the preferred leader b1
+            b1 learns of partition epoch 1
+            b1 appends 1 record, acks=all
+            b2 learns of partition epoch 1
+            b1 answers b2's fetch from 1 in epoch 1
+            b2 takes the answer to b2's fetch from 1 in epoch 1: its log to 0, its high watermark to 0
+            b1 answers b2's fetch from 0 in epoch 1
+            b2 takes the answer to b2's fetch from 0 in epoch 1: its log to 1, its high watermark to 0
+            b1 answers b2's fetch from 1 in epoch 1
+            b1 raises its high watermark to 1
+            b2 takes the answer to b2's fetch from 1 in epoch 1: its log to 1, its high watermark to 0
+            b1 answers b2's fetch from 1 in epoch 1
+            b2 takes the answer to b2's fetch from 1 in epoch 1: its log to 1, its high watermark to 1
+            b2 acknowledges offset 0
+            without: 937 states, 1892 generated, depth 21
+        "#]],
     );
 }
