@@ -1,15 +1,17 @@
-//! Every switch of the museum is found by its scenario, and the very seed that found it is green with the switch off.
+//! Every switch of the museum is found by faults that a seed draws, not only by a timeline written for it, and the very
+//! seed that found it is green with the switch off.
 //!
-//! How many seeds that takes is bounded here, generously; how long, by the README's bench.
+//! How many seeds that takes is bounded here; how long, by the README's bench.
 
 use highwater::run::{Class, Options};
 use highwater::scenario::{self, Expect, Scenario};
 use highwater::sweep::{Plan, run_one, sweep};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// More than any of them needs; a switch that is not found by then is lost.
-const SEEDS: u64 = 2_000;
+/// Random schedules find each of them once in twenty seeds at least; one that needs more than this is lost.
+const SEEDS: u64 = 300;
 
 fn museum() -> Vec<Arc<Scenario>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -32,11 +34,12 @@ fn museum() -> Vec<Arc<Scenario>> {
 #[test]
 fn every_switch_is_found_and_vanishes_when_it_is_off() {
     let museum = museum();
-    assert_eq!(
-        museum.len(),
-        kafka::rules::Rule::ALL.len(),
-        "one scenario for each switch"
-    );
+    let by_chance = museum.iter().filter(|scenario| scenario.faults.script.is_empty());
+    let found: BTreeSet<&str> = by_chance
+        .flat_map(|scenario| scenario.rules.iter().map(String::as_str))
+        .collect();
+    let all: BTreeSet<&str> = kafka::rules::Rule::ALL.iter().map(|rule| rule.name()).collect();
+    assert_eq!(found, all, "a scenario without a script for each switch");
     let mut wrong = Vec::new();
     for scenario in museum {
         let Expect::Violates { check } = &scenario.expect else {

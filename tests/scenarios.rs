@@ -2,7 +2,7 @@
 //! verdict over some seeds, and a change of one knob changes the verdict where it should.
 
 use highwater::checks::Checks;
-use highwater::run::{Class, Options};
+use highwater::run::{Class, Layout, Observer, Options, observe};
 use highwater::scenario::{self, Expect, Scenario};
 use highwater::sweep::{Plan, run_one, sweep};
 use std::collections::BTreeSet;
@@ -49,6 +49,40 @@ fn every_claim_about_replication_is_on_trial() {
         .filter(|id| !claimed.contains(id))
         .collect();
     assert!(missing.is_empty(), "no scenario for {missing:?}");
+}
+
+/// Counts which servers are found down, whenever anything happens.
+#[derive(Default)]
+struct Down(BTreeSet<String>);
+
+impl Observer for Down {
+    fn step(
+        &mut self,
+        _: &sim::step::Stepped,
+        world: &sim::world::World<highwater::cluster::Cluster>,
+        layout: &Layout,
+    ) {
+        let down = layout.server_nodes().into_iter().filter(|node| !world.is_up(*node));
+        self.0
+            .extend(down.map(|node| layout.names[usize::from(node.0)].clone()));
+    }
+}
+
+#[test]
+fn who_is_spared_by_the_swarm_is_always_up() {
+    for (name, spared) in [
+        ("museum-22-prev-epoch-commit", "b1"),
+        ("museum-04-lagging-hw-join", "c1"),
+    ] {
+        let mut scenario = (*named(name)).clone();
+        scenario.rules.clear();
+        let mut down = Down::default();
+        for seed in 0..10 {
+            observe(&scenario, seed, &Options::default(), &mut down);
+        }
+        let others = scenario.node_names().into_iter().filter(|node| node != spared);
+        assert_eq!(down.0, others.collect(), "{name}");
+    }
 }
 
 #[test]

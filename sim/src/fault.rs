@@ -160,6 +160,19 @@ impl Fault {
         }
     }
 
+    /// Whether it stops a node, or makes it stop, or concerns its disk.
+    pub fn strikes(&self) -> bool {
+        matches!(
+            self,
+            Fault::Kill { .. }
+                | Fault::PowerLoss { .. }
+                | Fault::Terminate { .. }
+                | Fault::CrashInRecovery { .. }
+                | Fault::CrashAtDiskCall { .. }
+                | Fault::Disk { .. }
+        )
+    }
+
     /// Name of its kind, for counting.
     pub fn kind(&self) -> &'static str {
         match self {

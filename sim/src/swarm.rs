@@ -182,6 +182,11 @@ pub struct SwarmConfig {
     pub max_down: usize,
     /// How many of the servers may lose disk data over the run. 0: nothing destructive, and power failures keep all data.
     pub max_lossy: usize,
+    /// Servers that never stop and whose disks are well. Whoever has a role is struck all the same: whoever carries out
+    /// the plan leaves those faults out that [`Fault::strikes`].
+    pub spared: Vec<NodeId>,
+    /// All families exist in every run, and all are dense. For a question that takes several of them together.
+    pub storm: bool,
     /// Roles that may be struck instead of a fixed node: `0..roles`. What each number means is not the world's business.
     pub roles: u8,
     /// Shortest and longest time in milliseconds that a window is open or a node is down.
@@ -198,6 +203,8 @@ impl Default for SwarmConfig {
             families: Family::ALL.to_vec(),
             max_down: 1,
             max_lossy: 0,
+            spared: Vec::new(),
+            storm: false,
             roles: 2,
             window_ms: (20, 20_000),
             run_ms: (10_000, 300_000),

@@ -41,7 +41,8 @@ pub fn context(scenario: &Scenario, layout: &Layout) -> Context {
 }
 
 /// What a seed may draw from.
-pub(super) fn swarm_config(swarm: &Swarm) -> SwarmConfig {
+pub(super) fn swarm_config(swarm: &Swarm, layout: &Layout) -> SwarmConfig {
+    let node = |name: &String| layout.node(name).expect("validated when it was read");
     SwarmConfig {
         families: swarm
             .families
@@ -50,6 +51,9 @@ pub(super) fn swarm_config(swarm: &Swarm) -> SwarmConfig {
             .collect(),
         max_down: swarm.max_down,
         max_lossy: swarm.max_lossy,
+        spared: swarm.spared.iter().map(node).collect(),
+        storm: swarm.storm,
+        window_ms: swarm.window_ms,
         ..SwarmConfig::default()
     }
 }
@@ -57,9 +61,10 @@ pub(super) fn swarm_config(swarm: &Swarm) -> SwarmConfig {
 /// Role numbers of the swarm's plans.
 const ROLE_CONTROLLER: u8 = 1;
 
-/// The fault at the node that has the role now: 0 leads most partitions, 1 is the active controller.
-pub(super) fn aim(planned: &Planned, world: &World<Cluster>, layout: &Layout) -> Option<Fault> {
-    let Planned::AtRole { role, .. } = planned else {
+/// The fault at the node that has the role now: 0 leads most partitions, 1 is the active controller. None if nobody has
+/// it, or one that the swarm must not strike.
+pub(super) fn aim(planned: &Planned, world: &World<Cluster>, layout: &Layout, swarm: &Swarm) -> Option<Fault> {
+    let Planned::AtRole { role, what } = planned else {
         return Some(planned.at(sim::swarm::ROLE));
     };
     let brokers = layout
@@ -75,6 +80,8 @@ pub(super) fn aim(planned: &Planned, world: &World<Cluster>, layout: &Layout) ->
         let busiest = brokers.max_by_key(|(node, broker)| (broker.leaderships(), std::cmp::Reverse(*node)));
         busiest.map(|(node, _)| node)
     };
+    let spared = |node: &NodeId| swarm.spared.contains(&layout.names[usize::from(node.0)]);
+    let target = target.filter(|node| !(what.strikes() && spared(node)));
     target.map(|node| planned.at(node))
 }
 

@@ -267,7 +267,7 @@ impl<'s> Run<'s> {
             }
         }
         if let Some(swarm) = &self.scenario.faults.swarm {
-            let config = judge::swarm_config(swarm);
+            let config = judge::swarm_config(swarm, &self.layout);
             let (servers, clients) = (self.layout.server_nodes(), self.layout.client_nodes());
             self.plan = swarm::plan(&config, &servers, &clients, duration, &mut self.plan_stream).actions;
         }
@@ -468,7 +468,8 @@ impl<'s> Run<'s> {
 
     /// Carries out an entry of the swarm's plan.
     fn carry_out(&mut self, i: usize) {
-        let fault = judge::aim(&self.plan[i].1, &self.world, &self.layout);
+        let swarm = self.scenario.faults.swarm.as_ref().expect("its plan is carried out");
+        let fault = judge::aim(&self.plan[i].1, &self.world, &self.layout, swarm);
         if let Some(fault) = fault {
             self.apply(&fault);
         }

@@ -241,6 +241,19 @@ pub struct Swarm {
     /// How many nodes may lose data of their disks in a run. Beyond `min.insync.replicas` - 1, loss is permitted.
     #[serde(default)]
     pub max_lossy: usize,
+    /// Nodes that never stop and whose disks are well; their links, clocks and processors suffer like those of others.
+    #[serde(default)]
+    pub spared: Vec<String>,
+    /// Every seed draws all families, and all of them densely. For a question that takes several of them together.
+    #[serde(default)]
+    pub storm: bool,
+    /// Shortest and longest milliseconds that a fault lasts or a node is down.
+    #[serde(default = "twenty_seconds")]
+    pub window_ms: (u64, u64),
+}
+
+fn twenty_seconds() -> (u64, u64) {
+    (20, 20_000)
 }
 
 fn one_node() -> usize {

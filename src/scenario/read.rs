@@ -328,6 +328,19 @@ impl Lint<'_> {
                     ),
                 )?;
             }
+            self.nodes(&swarm.spared, "faults.swarm.spared")?;
+            let servers = self.scenario.node_names();
+            self.ensure(
+                servers.iter().any(|name| !swarm.spared.contains(name)),
+                "faults.swarm.spared",
+                "somebody must be left to be struck",
+            )?;
+            let (shortest, longest) = swarm.window_ms;
+            self.ensure(
+                1 <= shortest && shortest <= longest,
+                "faults.swarm.window_ms",
+                format!("the shortest, {shortest} ms, must be at least 1 and no more than the longest, {longest} ms"),
+            )?;
         }
         for (i, step) in faults.script.iter().enumerate() {
             self.condition(&step.when, &format!("faults.script[{i}].when"))?;

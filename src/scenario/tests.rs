@@ -245,3 +245,30 @@ fn a_question_that_cannot_be_asked_is_refused_with_its_place() {
         "{neither}"
     );
 }
+
+#[test]
+fn a_swarm_spares_nodes_that_exist_and_not_all_of_them() {
+    let script = r#""script": [{ "when": { "at_ms": 10 }, "do": [{ "kill": "b1" }] }]"#;
+    let swarm = |more: &str| format!(r#""swarm": {{ "families": ["crash"], {more} }}"#);
+    refuses(
+        script,
+        &swarm(r#""spared": ["b9"]"#),
+        &["faults.swarm.spared", "`b9`", "b1, b2, b3"],
+    );
+    refuses(
+        script,
+        &swarm(r#""spared": ["b1", "b2", "b3"]"#),
+        &["faults.swarm.spared", "somebody"],
+    );
+    refuses(
+        script,
+        &swarm(r#""window_ms": [9, 8]"#),
+        &["faults.swarm.window_ms", "9 ms", "8 ms"],
+    );
+    let fine = GOOD.replacen(
+        script,
+        &swarm(r#""spared": ["b1"], "storm": true, "window_ms": [1, 1]"#),
+        1,
+    );
+    parse("fine.json", &fine).expect("valid");
+}

@@ -35,7 +35,12 @@ pub fn plan(
 ) -> Plan {
     assert!(!servers.is_empty(), "a plan for no server");
     // Few families leave room for what many would hide: the share is drawn too.
-    let share = *stream.pick(&[80_000u32, 250_000, 500_000, 1_000_000]);
+    let shares: &[u32] = if config.storm {
+        &[1_000_000]
+    } else {
+        &[80_000, 250_000, 500_000, 1_000_000]
+    };
+    let share = *stream.pick(shares);
     let mut families: Vec<Family> = config
         .families
         .iter()
@@ -49,9 +54,13 @@ pub fn plan(
     families.dedup();
     let mut begins: Vec<(u64, Family)> = Vec::new();
     // The shape of the run: everything rare, or everything dense.
-    let densest = logarithmic((2, 64), stream);
+    let (rarest, densest) = if config.storm {
+        (16, 64)
+    } else {
+        (1, logarithmic((2, 64), stream))
+    };
     for family in &families {
-        let gap = (duration_ns / logarithmic((1, densest), stream)).max(SHORTEST_GAP_NS);
+        let gap = (duration_ns / logarithmic((rarest, densest), stream)).max(SHORTEST_GAP_NS);
         let mut at = stream.below(gap);
         while at < duration_ns / 20 * 19 && begins.len() < config.max_faults.saturating_mul(4) {
             begins.push((at, *family));
@@ -172,12 +181,15 @@ impl Draw<'_> {
     fn may_stop(&self, at: u64) -> usize {
         self.config.max_down.saturating_sub(self.down_now(at))
     }
-    /// Servers that are up, in an order drawn from the seed.
+    /// Servers that may be struck.
+    fn targets(&self) -> impl Iterator<Item = NodeId> {
+        let spared = |node: &NodeId| self.config.spared.contains(node);
+        self.servers.iter().copied().filter(move |node| !spared(node))
+    }
+    /// Targets that are up, in an order drawn from the seed.
     fn up(&self, at: u64, stream: &mut Stream) -> Vec<NodeId> {
         let up: Vec<NodeId> = self
-            .servers
-            .iter()
-            .copied()
+            .targets()
             .filter(|node| self.down_until.get(node).is_none_or(|until| *until < at))
             .collect();
         shuffle(&up, stream)
@@ -450,7 +462,7 @@ impl Draw<'_> {
             }
             return true;
         }
-        let mut nodes = shuffle(self.servers, stream);
+        let mut nodes = shuffle(&self.targets().collect::<Vec<_>>(), stream);
         nodes.retain(|node| !family.destroys() || self.may_lose(&[*node]));
         let Some(&node) = nodes.first() else { return false };
         let lasts = !matches!(family, Family::BitRot | Family::Unreadable);

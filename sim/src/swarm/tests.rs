@@ -212,6 +212,70 @@ fn no_more_servers_lose_data_than_allowed() {
 }
 
 #[test]
+fn who_is_spared_never_stops_and_its_disk_is_well() {
+    let spared = nodes(3, 2);
+    let config = SwarmConfig {
+        spared: spared.clone(),
+        ..destructive()
+    };
+    let (mut struck, mut named) = (BTreeSet::new(), BTreeSet::new());
+    for seed in 0..SEEDS {
+        for (_, action) in planned(&config, seed).actions {
+            match what(&action) {
+                Fault::PowerLoss { nodes, .. } => struck.extend(nodes.clone()),
+                Fault::Disk {
+                    node,
+                    disk: DiskFault::Swap { other },
+                } => struck.extend([*node, *other]),
+                Fault::Disk { disk, .. } if *disk == DiskFault::Healthy => {}
+                Fault::Kill { node }
+                | Fault::Terminate { node }
+                | Fault::CrashInRecovery { node, .. }
+                | Fault::CrashAtDiskCall { node, .. }
+                | Fault::Disk { node, .. } => {
+                    assert!(action.at(*node).strikes(), "{action:?}");
+                    let off = matches!(
+                        what(&action),
+                        Fault::CrashAtDiskCall { calls: 0, .. } | Fault::CrashInRecovery { count: 0, .. }
+                    );
+                    struck.extend((!off).then_some(*node));
+                }
+                Fault::Cut { from, .. } => named.extend(from.clone()),
+                Fault::Pause { node, .. } | Fault::SlowCpu { node, .. } => {
+                    named.insert(*node);
+                }
+                fault => assert!(!fault.strikes(), "{fault:?}"),
+            }
+        }
+    }
+    struck.remove(&ROLE);
+    assert_eq!(struck, nodes(0, 3).into_iter().collect());
+    assert!(
+        spared.iter().all(|node| named.contains(node)),
+        "links, clocks, processors"
+    );
+}
+
+#[test]
+fn in_a_storm_every_seed_has_all_families_densely() {
+    let config = SwarmConfig {
+        families: vec![Family::Crash, Family::Partition, Family::SlowLink],
+        storm: true,
+        window_ms: (100, 1_000),
+        ..SwarmConfig::default()
+    };
+    for seed in 0..SEEDS {
+        let plan = planned(&config, seed);
+        assert_eq!(plan.families, config.families);
+        let cuts = plan
+            .actions
+            .iter()
+            .filter(|(_, action)| matches!(what(action), Fault::HealLinks));
+        assert!(cuts.count() >= 3, "seed {seed}");
+    }
+}
+
+#[test]
 fn several_servers_lose_power_at_the_same_instant() {
     let several = (0..SEEDS).flat_map(|seed| planned(&destructive(), seed).actions);
     let sizes: BTreeSet<usize> = several
