@@ -348,11 +348,11 @@ impl<'s> Run<'s> {
                 },
             );
         }
-        // A deletion that was asked for before may still take records away; what is gone need not be read.
+        // A deletion that was asked for before may still take records or the topic away; what is gone need not be read.
         let missing = |run: &Run<'_>| {
             let now = run.log_ends();
             let is_missing = |(partition, (_, end)): &(&(String, i32), &(i64, i64))| {
-                let is_deleted = now.get(*partition).is_some_and(|(start, _)| start >= end);
+                let is_deleted = now.get(*partition).is_none_or(|(start, _)| start >= end);
                 let is_read = run.verified.get(*partition).is_some_and(|next| next >= end);
                 !is_deleted && !is_read
             };
