@@ -56,12 +56,12 @@ impl Checked {
     fn verdict(&self) -> String {
         let broken = |property: &Property| {
             let states = property.states.filter(|_| property.answer == "counterexample")?;
-            Some(format!("{} broken in {states} states", property.name))
+            Some(format!("{} in {states}", property.name))
         };
         let broken: Vec<String> = self.found.properties.iter().filter_map(broken).collect();
         match &self.judgement {
             Judgement::AsExpected if broken.is_empty() => "holds".to_owned(),
-            Judgement::AsExpected => format!("{}, as expected", broken.join(", ")),
+            Judgement::AsExpected => format!("broken as expected: {} states", broken.join(", ")),
             Judgement::NotAsExpected(reasons) => format!("NOT AS EXPECTED: {}", reasons.join("; ")),
             Judgement::Inconclusive => format!("INCONCLUSIVE: {}", self.found.summary),
         }
