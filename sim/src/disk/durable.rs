@@ -10,9 +10,9 @@
 use super::file::Patch;
 use super::loss::{Keep, Roughness};
 use super::stats::sync_ns;
-use super::tree::{Node, ROOT, View};
+use super::tree::{Node, View};
 use super::{CLOSED, Disk, Errno, File};
-use crate::fault::{DiskFault, Survival};
+use crate::fault::Survival;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Age in nanoseconds at which the kernel writes dirty data back by itself.
@@ -126,10 +126,8 @@ impl Disk {
             self.tree.forget(dir, upto);
             return Err(Errno::Io);
         }
-        // They stay pending, and write-back ends the lie.
-        if self.conditions.lying_ns.is_some() {
-            self.lied_names.push((dir, upto));
-        } else {
+        // A lie about names needs no record: they stay pending, and write-back ends it.
+        if self.conditions.lying_ns.is_none() {
             let loose = self.tree.sync(dir, upto);
             self.drop_replaced(&loose);
         }
@@ -184,7 +182,6 @@ impl Disk {
             torn_sectors,
             garbage_tail,
         };
-        self.show_lies();
         let (cut, torn) = self.point_in_time(survival);
         for index in 0..self.files.len() {
             if self.files[index].as_ref().is_none_or(|image| image.journal.is_empty()) {
@@ -213,29 +210,6 @@ impl Disk {
         }
         self.lose_names(survival, cut);
         self.start_cold();
-    }
-
-    /// What a sync has called durable and is not, the power failure may take.
-    fn show_lies(&mut self) {
-        let what = DiskFault::LyingSync { for_ms: 0 }.kind();
-        let files = self.files.iter().enumerate().filter_map(|(file, image)| {
-            let image = image.as_ref()?;
-            let oldest = image.journal.first()?.seq;
-            image.lied.filter(|(lied, _)| oldest <= *lied)?;
-            Some(Node::File(file as u32))
-        });
-        let names = std::mem::take(&mut self.lied_names);
-        let dirs = names
-            .into_iter()
-            .filter(|(dir, upto)| self.tree.has_pending(*dir, *upto));
-        let dirs: BTreeSet<u32> = dirs.map(|(dir, _)| dir).collect();
-        let lied: Vec<Node> = files.chain(dirs.into_iter().map(Node::Dir)).collect();
-        for node in lied {
-            match node {
-                Node::Dir(ROOT) => self.struck(what),
-                _ => self.struck_at(what, node),
-            }
-        }
     }
 
     /// Where an ordered loss cuts the history, and the change it cuts through.
@@ -288,7 +262,6 @@ impl Disk {
         self.dirty.clear();
         self.marks.clear();
         self.cached_pages.clear();
-        self.lied_names.clear();
         self.tree.restart();
         for image in self.files.iter_mut().flatten() {
             image.restart();
