@@ -201,9 +201,7 @@ impl ReplicaManager {
             };
             match outcome {
                 Outcome::Settled => {
-                    if partition.advance_high_watermark(&self.cluster, now.mono, out) {
-                        self.complete(id, now, disk, out)?;
-                    }
+                    self.moves_on(id, now, disk, out)?;
                 }
                 Outcome::Resting => {}
                 Outcome::Retry => {

@@ -210,14 +210,10 @@ impl ReplicaManager {
         out: &mut Outbox,
     ) -> Result<(), LogError> {
         self.watch_log(id);
-        let Some(partition) = self.partitions.get_mut(&id) else {
+        if self.moves_on(id, now, disk, out)? {
             return Ok(());
-        };
-        if partition.advance_high_watermark(&self.cluster, now.mono, out) {
-            self.complete(id, now, disk, out)
-        } else {
-            self.complete_fetches(id, now, disk, out)
         }
+        self.complete_fetches(id, now, disk, out)
     }
 
     /// A flush that appends waited for is done: a leader answers and moves on, a follower fetches again.
@@ -229,15 +225,29 @@ impl ReplicaManager {
         out: &mut Outbox,
     ) -> Result<(), LogError> {
         self.wake_fetcher_of(id);
-        let Some(partition) = self.partitions.get_mut(&id) else {
-            return Ok(());
-        };
-        if partition.advance_high_watermark(&self.cluster, now.mono, out) {
-            self.complete(id, now, disk, out)
-        } else {
+        if !self.moves_on(id, now, disk, out)? {
             self.complete_produces(id, out);
-            Ok(())
         }
+        Ok(())
+    }
+
+    /// The high watermark moves if it can, and all who waited for it are answered. False: it stays where it is.
+    pub(super) fn moves_on(
+        &mut self,
+        id: TopicPartition,
+        now: Now,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<bool, LogError> {
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            // Whoever waited for a partition that is gone was answered when it went.
+            return Ok(true);
+        };
+        let moves = partition.advance_high_watermark(&self.cluster, now.mono, out);
+        if moves {
+            self.complete(id, now, disk, out)?;
+        }
+        Ok(moves)
     }
 
     /// Decides what can be decided, and notes it at that very moment.
