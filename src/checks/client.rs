@@ -7,6 +7,7 @@
 //! Sources: Jepsen (Kafka, Redpanda, Bufstream reports), KIP-207, KIP-320.
 
 use super::batch::hash;
+use super::latest::Exposed;
 use super::report::Check;
 use super::{Checks, marks};
 use crate::history::Outcome;
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// OFFSET_NOT_AVAILABLE.
 const OFFSET_NOT_AVAILABLE: i16 = 78;
+/// The timestamp that asks for the latest offset.
+const LATEST: i64 = -1;
 
 /// One reader of one partition.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,10 +41,12 @@ struct Told {
 
 /// A question under way: what its client had been told when it asked. Answers to questions that overlap come in any
 /// order: one may have waited long for a leader that had been replaced meanwhile.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Question {
     partition: usize,
     floor: Told,
+    /// What anybody had been told (latest.rs).
+    exposed: Exposed,
 }
 
 /// Everything about readers.
@@ -81,14 +86,14 @@ impl Checks {
             (ClientNote::SendFailed { definite, .. }, Some(send)) => self.failed(send, *definite),
             (ClientNote::Polled { records, from, .. }, _) => self.polled(client, partition, records, *from),
             (ClientNote::OffsetAsked { query, timestamp, .. }, _) => {
-                if let Some(floor) = self.told(client, partition, *timestamp) {
+                if let Some(floor) = self.told(client, partition, *timestamp).copied() {
                     let question = Question {
                         partition,
-                        floor: *floor,
+                        floor,
+                        exposed: self.exposed(partition),
                     };
                     self.client.questions.insert((client, *query), question);
                 }
-                self.latest_asked(client, *query, partition);
             }
             (
                 ClientNote::OffsetListed {
@@ -106,10 +111,14 @@ impl Checks {
                 }
                 let question = self.client.questions.remove(&(client, *query));
                 let question = question.filter(|question| question.partition == partition);
-                if let (Some(question), Some(offset)) = (question, offset) {
-                    self.listed(client, question, *timestamp, *offset);
+                let Some(offset) = *offset else { return };
+                if let Some(question) = &question {
+                    self.listed(client, partition, question.floor, *timestamp, offset);
                 }
-                self.latest_told(client, *query, partition, *timestamp, (*offset, *leader_epoch));
+                if *timestamp == LATEST {
+                    let exposed = question.map(|question| question.exposed);
+                    self.latest_told(client, exposed, partition, (offset, *leader_epoch));
+                }
             }
             (ClientNote::TruncationDetected { .. }, _) => self.marks.set(marks::TRUNCATION_DETECTED),
             (ClientNote::PositionReset { .. }, _) => self.marks.set(marks::POSITION_RESET),
@@ -365,7 +374,7 @@ impl Checks {
         let (drops, leaders) = ghost.map_or((0, 0), |ghost| (ghost.drops.len(), ghost.leaders.len()));
         let reader = self.client.readers.entry((client, partition as u32)).or_default();
         let (told, changes) = match timestamp {
-            -1 => (&mut reader.latest, drops),
+            LATEST => (&mut reader.latest, drops),
             // Log starts are not replicated: a new leader may still have what the old one had deleted.
             -2 => (&mut reader.earliest, leaders),
             _ => return None,
@@ -377,8 +386,7 @@ impl Checks {
     }
 
     /// C14.
-    fn listed(&mut self, client: u16, question: Question, timestamp: i64, offset: Offset) {
-        let (partition, floor) = (question.partition, question.floor);
+    fn listed(&mut self, client: u16, partition: usize, floor: Told, timestamp: i64, offset: Offset) {
         let Some(told) = self.told(client, partition, timestamp) else {
             return;
         };
@@ -387,7 +395,7 @@ impl Checks {
             return;
         }
         told.offset = told.offset.max(offset);
-        let what = if timestamp == -1 { "latest" } else { "earliest" };
+        let what = if timestamp == LATEST { "latest" } else { "earliest" };
         let (before, seen) = (floor.offset, &self.history.partitions[partition]);
         self.report
             .expect(Check::C14, self.now, Some(client.into()), offset >= before, || {

@@ -19,18 +19,16 @@ use std::collections::BTreeMap;
 
 /// What anybody was told of one partition, by leader epoch.
 #[derive(Clone, Debug, Default)]
-struct Told {
+pub(super) struct Exposed {
     /// Losses until then.
     losses: usize,
     highest: BTreeMap<i32, Offset>,
 }
 
-/// Everything about questions for the latest offset.
+/// Everything about answers to questions for the latest offset.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latest {
-    told: BTreeMap<usize, Told>,
-    /// Client and number of a question: its partition, and what had been told.
-    asked: BTreeMap<(u16, u64), (usize, Told)>,
+    told: BTreeMap<usize, Exposed>,
 }
 
 impl Checks {
@@ -39,28 +37,25 @@ impl Checks {
         at.map_or(0, |at| self.ghost.partitions[at].drops.len())
     }
 
-    /// A user asks; what was told until now counts.
-    pub(super) fn latest_asked(&mut self, client: u16, number: u64, partition: usize) {
-        let told = self.latest.told.get(&partition).cloned().unwrap_or_default();
-        self.latest.asked.insert((client, number), (partition, told));
+    /// What anybody was told until now: counts for a question that is asked now.
+    pub(super) fn exposed(&self, partition: usize) -> Exposed {
+        self.latest.told.get(&partition).cloned().unwrap_or_default()
     }
 
-    /// C14.
+    /// C14. `before` is what had been told when the client asked; none if its question is not known.
     pub(super) fn latest_told(
         &mut self,
         client: u16,
-        number: u64,
+        before: Option<Exposed>,
         partition: usize,
-        timestamp: i64,
-        (offset, epoch): (Option<Offset>, LeaderEpoch),
+        (offset, epoch): (Offset, LeaderEpoch),
     ) {
-        let asked = self.latest.asked.remove(&(client, number));
-        let Some(offset) = offset.filter(|_| timestamp == -1 && epoch.0 >= 0) else {
+        if epoch.0 < 0 {
             return;
-        };
+        }
         let losses = self.losses_of(partition);
         // The name may stand for another topic by now.
-        if let Some((_, before)) = asked.filter(|(place, told)| *place == partition && told.losses == losses) {
+        if let Some(before) = before.filter(|exposed| exposed.losses == losses) {
             let highest = before.highest.range(..=epoch.0).max_by_key(|(_, offset)| **offset);
             let (then, floor) = highest.map_or((epoch.0, 0), |(epoch, offset)| (*epoch, *offset));
             let seen = &self.history.partitions[partition];
@@ -74,7 +69,7 @@ impl Checks {
         }
         let told = self.latest.told.entry(partition).or_default();
         if told.losses != losses {
-            *told = Told {
+            *told = Exposed {
                 losses,
                 highest: BTreeMap::new(),
             };

@@ -67,16 +67,7 @@ fn x7_a_new_controller_builds_on_what_was_committed() {
     let mut story = Story::begun(1);
     // Decided, never committed, lost with its controller.
     story.decide(state(0, 0, 1, &[0, 1]), false);
-    story.tick();
-    story.note(
-        1,
-        Note::PartitionDecided {
-            partition: TP,
-            state: state(0, 0, 1, &[0, 2]),
-            unclean: false,
-            epoch: LeaderEpoch(2),
-        },
-    );
+    story.decide_as(1, 2, state(0, 0, 1, &[0, 2]), false);
     story.tick();
     story.note(
         0,
@@ -108,18 +99,7 @@ fn x7_what_one_controller_lacks_the_one_after_it_may_have() {
         // Controller 1 has not the decision and commits nothing, controller 2 has it.
         begins(&mut story, 1, 2);
         begins(&mut story, 2, 3);
-        story.tick();
-        let epoch = LeaderEpoch(3);
-        let (partition, unclean) = (TP, false);
-        story.note(
-            2,
-            Note::PartitionDecided {
-                partition,
-                state: next,
-                unclean,
-                epoch,
-            },
-        );
+        story.decide_as(2, 3, next, false);
         story
     };
     decided(state(0, 0, 1, &[0, 1]), state(0, 0, 2, &[0])).silent(&["X7"]);
@@ -329,16 +309,7 @@ fn x7_what_a_replaced_controller_decided_stands_if_it_is_elected_again() {
                 epoch_start_offset: 0,
             },
         );
-        story.tick();
-        story.note(
-            2,
-            Note::PartitionDecided {
-                partition: TP,
-                state: state(0, 0, 2, &[0]),
-                unclean: false,
-                epoch: LeaderEpoch(3),
-            },
-        );
+        story.decide_as(2, 3, state(0, 0, 2, &[0]), false);
         story
     };
     decided_in(true).silent(&["X7"]);
@@ -361,16 +332,7 @@ fn decided_after(stop: StopKind, partition_epoch: i32) -> Story {
             },
         );
     }
-    story.tick();
-    story.note(
-        1,
-        Note::PartitionDecided {
-            partition: TP,
-            state: state(0, 0, partition_epoch, &[0, 1]),
-            unclean: false,
-            epoch: LeaderEpoch(2),
-        },
-    );
+    story.decide_as(1, 2, state(0, 0, partition_epoch, &[0, 1]), false);
     story
 }
 
@@ -381,16 +343,7 @@ fn x7_what_a_controller_decided_in_the_step_that_killed_it_nobody_was_told() {
     decided_after(StopKind::Killed, 2).fires(&["X7"]);
     // Once for a partition: the next decision follows the one that was heard.
     let mut again = decided_after(StopKind::KilledMidStep, 2);
-    again.tick();
-    again.note(
-        1,
-        Note::PartitionDecided {
-            partition: TP,
-            state: state(0, 0, 4, &[0]),
-            unclean: false,
-            epoch: LeaderEpoch(2),
-        },
-    );
+    again.decide_as(1, 2, state(0, 0, 4, &[0]), false);
     again.fires(&["X7"]);
 }
 
@@ -436,15 +389,6 @@ fn x7_several_brokers_are_fenced_in_one_step() {
 fn x7_a_creation_is_decided_again_by_the_next_controller() {
     let mut story = Story::new(1);
     story.decide(state(0, 0, 0, &[0, 1, 2]), false);
-    story.tick();
-    story.note(
-        1,
-        Note::PartitionDecided {
-            partition: TP,
-            state: state(0, 0, 0, &[0, 1]),
-            unclean: false,
-            epoch: LeaderEpoch(2),
-        },
-    );
+    story.decide_as(1, 2, state(0, 0, 0, &[0, 1]), false);
     story.silent(&["X7"]);
 }

@@ -127,14 +127,18 @@ impl Story {
     }
 
     pub fn decide(&mut self, state: PartitionState, unclean: bool) {
+        self.decide_as(2, 1, state, unclean);
+    }
+
+    pub fn decide_as(&mut self, controller: usize, epoch: i32, state: PartitionState, unclean: bool) {
         self.tick();
         self.note(
-            2,
+            controller,
             Note::PartitionDecided {
                 partition: TP,
                 state,
                 unclean,
-                epoch: LeaderEpoch(1),
+                epoch: LeaderEpoch(epoch),
             },
         );
     }
