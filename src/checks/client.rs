@@ -81,6 +81,8 @@ impl Checks {
         let Some((partition, send)) = recorded else {
             return;
         };
+        let at = self.linked(partition);
+        self.report.about(at);
         match (note, send) {
             (ClientNote::SendAcked { offset, .. }, Some(send)) => self.acked(partition, send, *offset),
             (ClientNote::SendFailed { definite, .. }, Some(send)) => self.failed(send, *definite),
@@ -165,6 +167,7 @@ impl Checks {
             .links
             .resize(self.client.links.len().max(partition + 1), None);
         self.client.links[partition] = Some(found);
+        self.report.about(Some(found));
         Some(found)
     }
 
@@ -417,6 +420,8 @@ impl Checks {
             };
             let (client, acks, read) = (usize::from(sent.client), sent.acks, sent.verified_at.or(sent.read_at));
             let partition = sent.partition as usize;
+            let at = self.linked(partition);
+            self.report.about(at);
             for check in [Check::C3, Check::C4, Check::C12, Check::X14] {
                 self.report.look(check);
             }

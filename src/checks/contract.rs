@@ -16,7 +16,8 @@
 //! acknowledgement itself is held to what was in force at its leader (cross.rs).
 //!
 //! The controller's own ELR plays no part in this, so that a controller which forgets it cannot excuse itself. A stop
-//! by kill -9 counts as unclean because no broker can tell it from a power failure, but by itself it destroys
+//! by kill -9 counts as unclean because no broker can tell it from a power failure, and so does a clean one of a process
+//! that had not registered, since its marker names no broker epoch (Kafka's BrokerServer.shutdown); but they destroy
 //! nothing: with kills alone no loss is permitted. acks=1 promises only that one leader appended; acks=0 nothing.
 //!
 //! Sources: KIP-966, sections "Proposed changes" and "Unclean shutdown"; KIP-903; FDB's and TigerBeetle's fault budgets.
@@ -31,8 +32,10 @@ use bytes::Bytes;
 use kafka::types::Offset;
 
 /// Who leads is what the quorum says; a voter that forgets may make it say anything.
-const QUORUM_DAMAGED: &str =
-    "a fault took durable data from a voter of the metadata quorum, which promises nothing then";
+const QUORUM_BROKEN: &str =
+    "a fault took durable data from a voter of the metadata quorum, and it has broken its promises since";
+/// What a leader serves is what its disk says.
+const DAMAGED_LEADER: &str = "a replica led whose files a fault had changed";
 
 /// An acknowledged record that was gone when the run was over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +131,8 @@ impl Checks {
     /// Why `node` may lead with the committed records below `held` only; none if it may not.
     fn permits(&self, at: usize, node: usize, held: Offset) -> Option<String> {
         let partition = &self.ghost.partitions[at];
-        if self.quorum.excused {
-            return Some(QUORUM_DAMAGED.to_owned());
+        if let Some(why) = self.served_in_doubt(at) {
+            return Some(why.to_owned());
         }
         if partition.unclean_epoch > partition.completed_epoch && partition.unclean_allowed {
             return Some(format!(
@@ -138,6 +141,13 @@ impl Checks {
             ));
         }
         let lost = partition.replicas[node].lost?;
+        if lost.destructive && partition.replicas[node].opened_clean {
+            return Some(format!(
+                "broker {} lost its copy ({}) after a clean shutdown, so that neither it nor the controller could know",
+                self.name(node),
+                lost.what
+            ));
+        }
         // What it had flushed before it was acknowledged no power failure takes.
         let flushed = partition
             .promises
@@ -151,6 +161,25 @@ impl Checks {
             self.name(node),
             lost.what
         ))
+    }
+
+    /// Why nothing of what a partition serves is promised; none if it is.
+    fn served_in_doubt(&self, at: usize) -> Option<&'static str> {
+        if self.report.is_quorum_broken() {
+            return Some(QUORUM_BROKEN);
+        }
+        self.report.is_in_doubt(at).then_some(DAMAGED_LEADER)
+    }
+
+    /// Whether a partition has no leader because every node that may lead it is down, and a disk fault has hit each. With
+    /// nobody in sync or eligible, that is the last one elected (KIP-966).
+    fn kept_down(&self, partition: &Partition) -> bool {
+        let eligible = match partition.state.map_or(0, |state| state.isr | state.elr) {
+            0 => partition.elected.map_or(0, |last| 1 << last),
+            eligible => eligible,
+        };
+        let down = |node: usize| !self.ghost.nodes[node].up && self.ghost.nodes[node].struck.is_some();
+        eligible != 0 && nodes(eligible).all(down)
     }
 
     /// X14.
@@ -207,12 +236,17 @@ impl Checks {
                 .and_then(|drop| drop.permitted.clone()),
             _ => None,
         };
-        let excused = || self.quorum.excused.then(|| QUORUM_DAMAGED.to_owned());
+        let unreachable = || {
+            let kept_down = partition.is_some_and(|partition| in_log && self.kept_down(partition));
+            kept_down.then(|| "disk faults keep every node down whose copy may lead".to_owned())
+        };
+        let linked = self.linked(send.partition as usize);
+        let excused = || linked.and_then(|at| self.served_in_doubt(at)).map(str::to_owned);
         Some(Loss {
             value: send.value.clone(),
             partition: (seen.topic.clone(), seen.partition),
             offset,
-            permitted: permitted.or_else(excused),
+            permitted: permitted.or_else(excused).or_else(unreachable),
         })
     }
 }

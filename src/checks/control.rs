@@ -84,6 +84,7 @@ impl Checks {
             });
         }
         self.touch(at, node);
+        self.leads_in_doubt(at, node);
         self.complete_leader(at, node);
         self.commit(at, node, high, view.leader_epoch);
         self.matches_committed(at, node);
@@ -133,7 +134,8 @@ impl Checks {
         replica.high_watermark = Some(high);
         replica.open = true;
         replica.known = true;
-        let passed = high > highest && replica.comparable() && high > 0;
+        let doubtful = fresh && replica.opened_in_doubt;
+        let passed = high > highest && replica.comparable() && !doubtful && high > 0;
         self.report.look(if fresh { Check::D5 } else { Check::I5 });
         if passed {
             let name = self.topic_name(at);
@@ -291,6 +293,7 @@ impl Checks {
     /// D6: a replica that lost data comes back into ISR, ELR or leadership only when it has caught up.
     fn returned(&mut self, at: usize, member: usize, state: State, unclean: bool) {
         let partition = &mut self.ghost.partitions[at];
+        self.report.about(Some(at));
         if partition.guards == 0 || unclean {
             // Nobody else holds what is lost: somebody has to begin again.
             return;
@@ -303,6 +306,7 @@ impl Checks {
         if let Some(lost) = lost
             && registered
             && !replica.uncertain
+            && replica.doubt < super::Doubt::Damaged
             && held < end
         {
             let (name, member, epoch) = (self.topic_name(at), self.name(member), state.partition_epoch);
@@ -397,7 +401,7 @@ impl Checks {
         let again = std::mem::replace(&mut state.registered, true);
         state.unfenced &= again && epoch == before;
         // The same incarnation may hear of its registration twice.
-        let holds = epoch > before || (epoch == before && (again || before == 0)) || self.quorum.excused;
+        let holds = epoch > before || (epoch == before && (again || before == 0));
         self.report.expect(Check::I4, self.now, Some(node), holds, || {
             format!("Each incarnation of a broker has a higher broker epoch than the one before. This one has {epoch}, the one before had {before}.")
         });
@@ -422,7 +426,7 @@ impl Checks {
             && known.partition_epoch >= next.partition_epoch
         {
             self.report.look(Check::X7);
-            if known.partition_epoch == next.partition_epoch && !same(&known) && !self.quorum.excused {
+            if known.partition_epoch == next.partition_epoch && !same(&known) {
                 let name = self.topic_name(at);
                 self.report.fire(Check::X7, self.now, None, || {
                     format!("A partition epoch names one state. {name} has two of partition epoch {}: {known:?} and {next:?}.", next.partition_epoch)
@@ -490,8 +494,10 @@ impl Checks {
     }
 
     fn enter_state(&mut self, at: usize, next: State, decided: Decided) {
+        self.report.about(Some(at));
         let partition = &mut self.ghost.partitions[at];
         let before = partition.state.replace(next);
+        partition.elected = next.leader.or(partition.elected);
         if decided.unclean {
             self.marks.set(marks::UNCLEAN_ELECTION);
             partition.unclean_epoch = partition.unclean_epoch.max(next.leader_epoch);

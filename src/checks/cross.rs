@@ -29,8 +29,8 @@ pub(super) struct Answer {
 impl Checks {
     /// X2: the batch's cell; one (epoch, offset) names one batch, with one history before it. What is deleted is no
     /// history: a leader that knows no epoch below its log start says that they all end there (KIP-101), and a follower
-    /// keeps what it has below until it learns of that start.
-    pub(super) fn identify(&mut self, at: usize, node: usize, batch: &Batch<'_>) -> Cell {
+    /// keeps what it has below until it learns of that start. `claims`: no damage explains the batch.
+    pub(super) fn identify(&mut self, at: usize, node: usize, batch: &Batch<'_>, claims: bool) -> Cell {
         let partition = &mut self.ghost.partitions[at];
         let replica = &partition.replicas[node];
         let known = replica.comparable()
@@ -43,16 +43,17 @@ impl Checks {
         };
         let cell = partition.intern(batch, previous);
         self.report.look(Check::X2);
+        if !claims {
+            return cell;
+        }
         if let Some(other) = partition.claim(cell) {
-            if !(partition.is_metadata() && self.quorum.excused) {
-                let name = self.topic_name(at);
-                self.report.fire(Check::X2, self.now, Some(node), || {
-                    format!(
-                        "An epoch and an offset name one record. In {name} epoch {} wrote one batch at {} to {} and another at {} to {}.",
-                        batch.epoch, other.base, other.last, batch.base, batch.last
-                    )
-                });
-            }
+            let name = self.topic_name(at);
+            self.report.fire(Check::X2, self.now, Some(node), || {
+                format!(
+                    "An epoch and an offset name one record. In {name} epoch {} wrote one batch at {} to {} and another at {} to {}.",
+                    batch.epoch, other.base, other.last, batch.base, batch.last
+                )
+            });
         } else if let (Some(ours), Some(first)) =
             (previous, partition.content(cell).and_then(|content| content.previous))
             && !ours.agrees(first)
@@ -73,7 +74,7 @@ impl Checks {
         let partition = &mut self.ghost.partitions[at];
         let leader = *partition.leaders.entry(epoch).or_insert(node);
         self.report.look(Check::X6);
-        if leader != node && !self.quorum.excused {
+        if leader != node {
             let (name, first) = (self.topic_name(at), self.name(leader));
             self.report.fire(Check::X6, self.now, Some(node), || {
                 format!("One replica leads in an epoch. Of {name} broker {first} led epoch {epoch} already.")
@@ -134,7 +135,7 @@ impl Checks {
             .min(partition.committed.end());
         let held = partition.agreed(node);
         self.report.look(Check::X1);
-        if held >= high || self.quorum.excused && self.ghost.partitions[at].is_metadata() {
+        if held >= high {
             return;
         }
         let partition = &self.ghost.partitions[at];
@@ -234,7 +235,7 @@ impl Checks {
             .unwrap_or(same.max(end_of_both));
         partition.replicas[follower].matched = (epoch, same.min(end));
         self.report.look(Check::X11);
-        if same < to && !(metadata && self.quorum.excused) {
+        if same < to {
             let (name, follower) = (self.topic_name(at), self.name(follower));
             self.report.fire(Check::X11, self.now, Some(node), || {
                 format!(

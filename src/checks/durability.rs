@@ -16,7 +16,7 @@ use super::ghost::{Doubt, Lost, Role};
 use super::report::Check;
 use super::shadow::{Cell, Shadow};
 use super::{Checks, StopKind, batch, marks};
-use kafka::types::{Offset, TopicPartition};
+use kafka::types::{METADATA_PARTITION, Offset, TopicPartition};
 
 impl Checks {
     /// A process ended.
@@ -29,9 +29,9 @@ impl Checks {
             StopKind::KilledMidStep => Doubt::MidStep,
             StopKind::PowerLost => Doubt::PowerLost,
         };
-        let doubt = doubt.max(self.ghost.nodes[node].disk);
-        let unclean = how != StopKind::Exited { clean: true } || doubt == Doubt::Damaged;
         let state = &mut self.ghost.nodes[node];
+        // A process that never registered leaves a marker without a broker epoch, which the controller takes for none.
+        let unclean = how != StopKind::Exited { clean: true } || (state.up && !state.registered);
         state.up = false;
         state.unfenced = false;
         // One that was leaving may have written its marker already.
@@ -42,7 +42,6 @@ impl Checks {
             injected: true,
             destructive: false,
         });
-        let cause = state.damage.or(power_failure);
         for partition in &mut self.ghost.partitions {
             let replica = &mut partition.replicas[node];
             replica.open = false;
@@ -51,15 +50,17 @@ impl Checks {
             replica.maximal_isr = 0;
             replica.proposed = None;
             replica.high_watermark = None;
-            replica.crashed_at = if unclean { Some(self.now) } else { replica.crashed_at };
-            replica.doubt = replica.doubt.max(doubt);
             // A stop inside the recovery from a power failure does not make the failure undone.
-            replica.fault = replica.fault.or(cause);
-            if replica.doubt >= Doubt::PowerLost {
-                // Its metadata may be older now, and so what it obeys.
-                replica.leader_epoch = -1;
-                replica.partition_epoch = -1;
+            replica.fault = replica.fault.or(power_failure);
+            replica.doubt = replica.doubt.max(doubt);
+            if unclean || replica.doubt == Doubt::Damaged {
+                replica.crashed_at = Some(self.now);
             }
+        }
+        let metadata = self.ghost.find(&METADATA_PARTITION);
+        let damaged = metadata.is_some_and(|at| self.ghost.partitions[at].replicas[node].doubt == Doubt::Damaged);
+        if doubt >= Doubt::PowerLost || damaged {
+            self.forget_obeyed(node);
         }
         if unclean {
             self.unguard(node);
@@ -68,53 +69,6 @@ impl Checks {
             self.ghost.partitions.iter_mut().for_each(|p| p.unsaid = true);
         }
         self.quorum.stopped(node);
-    }
-
-    /// A fault took or changed data of a node.
-    pub(super) fn disk_damaged(&mut self, node: usize, what: &'static str, destructive: bool) {
-        if node >= self.context.brokers {
-            return;
-        }
-        let state = &mut self.ghost.nodes[node];
-        let up = state.up;
-        let cause = state.damage.filter(|known| known.destructive).unwrap_or(Lost {
-            what,
-            injected: true,
-            destructive,
-        });
-        state.damage = Some(cause);
-        let doubt = if destructive { Doubt::Damaged } else { Doubt::PowerLost };
-        state.disk = state.disk.max(doubt);
-        self.unguard(node);
-        if !destructive {
-            for partition in &mut self.ghost.partitions {
-                let replica = &mut partition.replicas[node];
-                replica.doubt = replica.doubt.max(Doubt::PowerLost);
-                replica.fault = Some(cause);
-            }
-            return;
-        }
-        self.marks.set(marks::REPLICA_DAMAGED);
-        let id = self.name(node);
-        if self.context.voters.contains(&id) {
-            self.quorum.excused = true;
-            self.report.quorum_excused = true;
-        }
-        self.ghost.nodes[node].dirty = false;
-        self.ghost.nodes[node].was_dirty = false;
-        self.ghost.nodes[node].broker_epoch = 0;
-        for partition in &mut self.ghost.partitions {
-            let replica = &mut partition.replicas[node];
-            replica.doubt = Doubt::Damaged;
-            replica.fault = Some(cause);
-            replica.durable = 0;
-            replica.must_hold = 0;
-            if up {
-                continue;
-            }
-            replica.leader_epoch = -1;
-            replica.partition_epoch = -1;
-        }
     }
 
     /// A log is open: what it must still hold is compared now, its content when it is known.
@@ -173,6 +127,8 @@ impl Checks {
             && recovery_point > synced.max(start);
         let wrongly_clean = clean && dirty && known && end > 0 && doubt < Doubt::Damaged;
         replica.floor = floor;
+        replica.opened_in_doubt = doubt == Doubt::Damaged;
+        replica.opened_clean = clean;
         replica.opened_end = known.then_some(end);
         replica.known = true;
         replica.open = true;
@@ -194,7 +150,13 @@ impl Checks {
         replica.log.start = start;
         replica.log.fill_holes(end);
         replica.durable = replica.durable.max(recovery_point.min(end));
-        replica.synced = synced.max(if known { 0 } else { recovery_point }).min(end);
+        // Of a disk that is new to us, or that a fault has put in another's place, the checkpoint is where we begin.
+        let given = if known && doubt < Doubt::Damaged {
+            0
+        } else {
+            recovery_point
+        };
+        replica.synced = synced.max(given).min(end);
         replica.opened = (doubt < Doubt::PowerLost || power_lost).then_some((start, end));
         if must_hold > 0 {
             self.report.look(Check::D2);
@@ -254,6 +216,7 @@ impl Checks {
             self.ghost.partitions[at].replicas[node].log.end(),
         );
         let (read, torn) = self.read_log(at, start, content);
+        let whole = torn.is_none() && read.end() >= end && self.ghost.partitions[at].knows(&read);
         let name = self.topic_name(at);
         let now = self.now;
         self.report.look(Check::D1);
@@ -286,8 +249,7 @@ impl Checks {
         partition.reset_agreement(node);
         let held = partition.agreed(node);
         let replica = &mut partition.replicas[node];
-        let fault = replica.fault.take();
-        replica.doubt = Doubt::None;
+        let fault = replica.fault;
         if held < committed_before {
             self.marks.set(marks::COMMITTED_LOST_LOCALLY);
             replica.lost.get_or_insert(fault.unwrap_or(Lost {
@@ -300,6 +262,14 @@ impl Checks {
             // hears of the new incarnation and takes it out of the ISR (KIP-966).
             replica.lost.get_or_insert(fault);
         }
+        let replica = &mut partition.replicas[node];
+        if damaged && held < partition.committed.end().min(replica.log.end()) {
+            // An older disk may bring back what was committed once and lawfully lost since: it goes when it follows again.
+            replica.suspended = Some(held);
+        }
+        if !damaged || whole && !self.ghost.partitions[at].replicas[node].hidden {
+            self.doubt_ended(at, node);
+        }
         if let Some(offset) = changed
             && !damaged
         {
@@ -308,6 +278,7 @@ impl Checks {
             });
         }
         if self.ghost.partitions[at].replicas[node].role == Role::Leader {
+            self.leads_in_doubt(at, node);
             self.complete_leader(at, node);
         }
     }
@@ -350,7 +321,7 @@ impl Checks {
             if batch.base < log.end() {
                 return (log.clone(), Some("has offsets that do not continue the log"));
             }
-            log.put(batch.base, batch.last, cell);
+            log.append(batch.base, batch.last, cell);
         }
         let mut log = log.unwrap_or(Shadow::at(start));
         log.start = log.start.max(start.min(log.end()));
@@ -365,6 +336,9 @@ impl Checks {
             if held >= partition.committed.end() {
                 partition.replicas[node].lost = None;
             }
+        }
+        if self.ghost.partitions[at].is_metadata() {
+            self.voter_made_up(node);
         }
     }
 }

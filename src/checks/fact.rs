@@ -51,16 +51,15 @@ pub enum Fact<'a> {
         /// How.
         how: StopKind,
     },
-    /// An injected fault took or changed data of a node, or will at its next write or sync: from now on every stop of
-    /// the node may show it.
+    /// An injected fault has taken or changed data of a node that was durable, or that a sync had called so; told when
+    /// it did. A power failure by itself needs no such fact.
     DiskDamaged {
         /// Whose disk.
         node: u16,
         /// Name of the fault, for messages.
         what: &'static str,
-        /// True: data that was durable, or that stood in the cache of a living process, may be lost or changed.
-        /// False: only what was never synced (a power failure by itself needs no such fact).
-        destructive: bool,
+        /// The file, or the directory whose names went; none: the whole disk.
+        path: Option<&'a str>,
     },
     /// What a log really holds now: all its batches from its first segment on. Due for each of
     /// [`super::Checks::wanted_logs`].

@@ -50,7 +50,7 @@ pub(crate) enum Doubt {
     MidStep,
     /// Power failed: what was not synced may be gone, or older than it was.
     PowerLost,
-    /// The disk was damaged: anything.
+    /// A fault hit its files, and it has not been read as a whole since: anything.
     Damaged,
 }
 
@@ -78,8 +78,14 @@ pub(crate) struct Replica {
     pub durable: Offset,
     /// At most this is durable. A cut lowers it: a checkpoint from before would take what is written anew for durable.
     pub synced: Offset,
-    /// Since the last opening.
+    /// Since its content was last known.
     pub doubt: Doubt,
+    /// It hit a file that says something else than records: knowing those does not end the doubt.
+    pub hidden: bool,
+    /// Opened when the checkpoints that it began with were in doubt.
+    pub opened_in_doubt: bool,
+    /// The clean-shutdown marker was there when it was opened.
+    pub opened_clean: bool,
     /// What stood here before a crash, until the content after it is known.
     pub before: Option<Shadow>,
     /// Of the log before the crash, what must still be there.
@@ -140,6 +146,9 @@ impl Replica {
             durable: 0,
             synced: 0,
             doubt: Doubt::None,
+            hidden: false,
+            opened_in_doubt: false,
+            opened_clean: false,
             before: None,
             floor: 0,
             uncertain: false,
@@ -188,10 +197,8 @@ pub(crate) struct NodeState {
     pub started: bool,
     /// The last stop was a power failure.
     pub power_lost: bool,
-    /// The first fault of its disk, or the first that took what was durable.
-    pub damage: Option<Lost>,
-    /// What a disk fault has made of every later stop: it may strike long after it was injected.
-    pub disk: Doubt,
+    /// Its first destructive disk fault.
+    pub struck: Option<&'static str>,
     /// Something was written since the last clean shutdown.
     pub dirty: bool,
     /// Something had been when the process started.

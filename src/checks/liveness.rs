@@ -39,12 +39,20 @@ impl Checks {
     }
 
     /// Why the cluster need not converge: a disk whose durable data a fault has changed may keep its node down for
-    /// good, or leave it with what nobody can repair. None: it must.
+    /// good, or leave it with what nobody can repair. None: it must, also where all that was struck is whole again.
     pub fn convergence_excused(&self) -> Option<String> {
-        let damaged = self.ghost.nodes.iter().position(|node| node.disk == Doubt::Damaged)?;
-        let what = self.ghost.nodes[damaged]
-            .damage
-            .map_or("disk fault", |damage| damage.what);
+        if self.report.is_anything_broken() {
+            return Some("what a fault changed on a disk was served".to_owned());
+        }
+        let (damaged, what) = self.ghost.nodes.iter().enumerate().find_map(|(node, state)| {
+            let what = state.struck?;
+            let doubtful = |partition: &Partition| {
+                let replica = &partition.replicas[node];
+                partition.deleted.is_none()
+                    && (replica.doubt == Doubt::Damaged || replica.lost.is_some_and(|lost| lost.destructive))
+            };
+            (!state.up || self.ghost.partitions.iter().any(doubtful)).then_some((node, what))
+        })?;
         Some(format!(
             "a fault changed durable data of node {} ({what})",
             self.name(damaged)

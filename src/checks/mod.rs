@@ -10,6 +10,7 @@
 //!   control.rs     X3 X5 X7 D6                the controller's states, elections
 //!   contract.rs    X14, losses                what was promised, what a fault may take
 //!   durability.rs  D1 D2 D4 D5                crashes and what comes back
+//!   damage.rs      no check: what a disk fault excuses, and until when
 //!   quorum.rs      X8 X9 X10 D3               the metadata quorum
 //!   client.rs      C1 to C4, C12 to C14, C17  what clients saw
 //!   latest.rs      C14                        what clients were told one after the other
@@ -27,6 +28,7 @@ mod client;
 mod contract;
 mod control;
 mod cross;
+mod damage;
 mod durability;
 mod fact;
 pub(crate) mod ghost;
@@ -139,15 +141,12 @@ impl Checks {
             _ => self.step_ended(),
         }
         self.step = None;
+        self.report.about(None);
         match fact {
             Fact::Note { .. } => {}
             Fact::Started { node, .. } => self.started(node.into()),
             Fact::Stopped { node, how } => self.ending = Some((node, how)),
-            Fact::DiskDamaged {
-                node,
-                what,
-                destructive,
-            } => self.disk_damaged(node.into(), what, destructive),
+            Fact::DiskDamaged { node, what, path } => self.disk_damaged(node.into(), what, path),
             Fact::LogContent {
                 node,
                 partition,

@@ -97,6 +97,8 @@ pub(crate) struct Partition {
     pub overtaken: Vec<Pending>,
     /// An active controller was killed inside a step: what it decided there is in its log, but nobody was told.
     pub unsaid: bool,
+    /// Who was elected last, whether it ever led or not.
+    pub elected: Option<usize>,
     /// Epoch of the newest unclean election.
     pub unclean_epoch: i32,
     /// Whether the topic allowed it when it was decided.
@@ -132,6 +134,7 @@ impl Partition {
             pending: Vec::new(),
             overtaken: Vec::new(),
             unsaid: false,
+            elected: None,
             unclean_epoch: -1,
             unclean_allowed: false,
             reset_epoch: -1,
@@ -194,6 +197,18 @@ impl Partition {
             epoch: batch.epoch,
             batch: number,
         }
+    }
+
+    /// Whether a broker has said of all batches of a log that it appended them: none was made by a flipped bit.
+    pub fn knows(&self, log: &Shadow) -> bool {
+        log.cells()
+            .all(|cell| self.content(cell).is_some_and(|content| content.claimed))
+    }
+
+    /// Whether no broker has said of a batch that it appended it.
+    pub fn is_strange(&self, batch: &Batch<'_>) -> bool {
+        let known = self.by_hash.get(&hash(batch.bytes));
+        known.is_none_or(|known| !self.contents[*known as usize].claimed)
     }
 
     /// Claims (epoch, offsets) for a batch that a broker appends; another that has claimed some of them before is returned.

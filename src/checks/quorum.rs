@@ -1,13 +1,13 @@
 //! The metadata quorum: X8, X9, X10, D3, and I4 for its epochs.
 //!
-//! Its log has a shadow like every other; this file adds votes, leaders, commits and images. Raft promises nothing
-//! once a voter forgets what it had synced, so a destructive disk fault on a voter excuses these checks
-//! ([`Quorum::excused`]); a power failure does not.
+//! Its log has a shadow like every other; this file adds votes, leaders, commits and images. A voter that forgets what it
+//! had synced may break all of it; what that excuses, and until when, is in damage.rs. A power failure excuses nothing.
 //!
 //! Deliberately does not know pre-votes, which bind nobody.
 //!
 //! Sources: KIP-595, KIP-631, KIP-996; Raft (ATC 2014) section 5; KAFKA-12619; Redpanda 9ff1818afd.
 
+use super::ghost::Mask;
 use super::report::Check;
 use super::{Checks, marks};
 use kafka::note::Note;
@@ -24,14 +24,14 @@ struct Member {
     votes: BTreeMap<i32, i32>,
     candidate: i32,
     leads: Option<i32>,
+    /// Newest epoch whose leader it knows.
+    led: i32,
     applied: Offset,
 }
 
 /// The quorum, as far as its members' notes tell.
 #[derive(Clone, Debug)]
 pub(super) struct Quorum {
-    /// A fault took durable data from a voter.
-    pub(super) excused: bool,
     members: Vec<Member>,
     leaders: BTreeMap<i32, i32>,
     images: BTreeMap<Offset, (u64, usize)>,
@@ -44,7 +44,6 @@ pub(super) struct Quorum {
 impl Quorum {
     pub(super) fn new(nodes: usize) -> Quorum {
         Quorum {
-            excused: false,
             members: vec![Member::default(); nodes],
             leaders: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -56,6 +55,7 @@ impl Quorum {
 
     pub(super) fn started(&mut self, node: usize) {
         self.members[node].epoch = -1;
+        self.members[node].led = -1;
         self.members[node].applied = 0;
     }
 
@@ -71,6 +71,19 @@ impl Quorum {
     /// The newest epoch that has a leader, and its node id.
     pub(super) fn newest(&self) -> Option<(i32, i32)> {
         self.leaders.last_key_value().map(|(epoch, leader)| (*epoch, *leader))
+    }
+
+    /// The leader of an epoch.
+    pub(super) fn leader_of(&self, epoch: i32) -> Option<i32> {
+        self.leaders.get(&epoch).copied()
+    }
+
+    /// Whether a node has left every epoch in which it might still give a vote that it has given before.
+    pub(super) fn has_settled(&self, node: usize) -> bool {
+        let member = &self.members[node];
+        let voted = member.votes.last_key_value().map_or(-1, |(epoch, _)| *epoch);
+        let newest = self.newest().map_or(-1, |(epoch, _)| epoch);
+        member.epoch >= voted.max(newest) && member.led == member.epoch
     }
 
     /// Nodes that take themselves for the leader, with their epochs.
@@ -115,7 +128,9 @@ impl Checks {
                     });
                 self.quorum.members[node].epoch = epoch.0.max(before);
                 if let Some(leader) = leader {
+                    self.quorum.members[node].led = epoch.0;
                     self.led_by(node, epoch.0, leader.0);
+                    self.voter_made_up(node);
                 }
             }
             Note::BecameCandidate { epoch } => {
@@ -165,17 +180,17 @@ impl Checks {
         let newest = member.votes.last_key_value().map(|(epoch, _)| *epoch);
         let first = *member.votes.entry(epoch).or_insert(candidate);
         member.epoch = member.epoch.max(epoch);
-        if self.quorum.excused {
-            return;
-        }
-        self.report.expect(Check::X9, self.now, Some(node), first == candidate, || {
+        let at = self.partition(METADATA_PARTITION);
+        let forgot = self.report.is_exposed(at, node);
+        let holds = first == candidate || self.report.gives_way(at, 1 << node);
+        self.report.expect(Check::X9, self.now, Some(node), holds, || {
             format!("A voter votes once an epoch, for ever. This one voted for {first} and for {candidate} in epoch {epoch}.")
         });
         self.report.expect(
             Check::D3,
             self.now,
             Some(node),
-            newest.is_none_or(|newest| newest <= epoch),
+            newest.is_none_or(|newest| newest <= epoch) || forgot,
             || {
                 format!(
                     "A vote survives any crash. This node voted in epoch {} before, and in epoch {epoch} now.",
@@ -188,7 +203,8 @@ impl Checks {
     /// X9: one leader an epoch.
     fn led_by(&mut self, node: usize, epoch: i32, leader: i32) {
         let first = *self.quorum.leaders.entry(epoch).or_insert(leader);
-        let holds = first == leader || self.quorum.excused;
+        let at = self.partition(METADATA_PARTITION);
+        let holds = first == leader || self.report.gives_way(at, Mask::MAX);
         self.report.expect(Check::X9, self.now, Some(node), holds, || {
             format!("An epoch has one quorum leader. In epoch {epoch} it was {first}, and is {leader} here.")
         });
@@ -213,7 +229,7 @@ impl Checks {
         if held >= end {
             return;
         }
-        if !self.quorum.excused {
+        if !self.report.gives_way(at, Mask::MAX) {
             self.report.fire(Check::X10, self.now, Some(node), || {
                 format!("A quorum leader has all committed metadata. It is committed up to {end}; the leader of epoch {epoch}, which begins at {first}, holds it up to {held}.")
             });
@@ -251,7 +267,7 @@ impl Checks {
             None
         };
         self.report.look(Check::X10);
-        if self.quorum.excused {
+        if self.report.is_quorum_broken() {
             self.extend_metadata(at, node, to, as_leader);
             return;
         }
@@ -292,7 +308,9 @@ impl Checks {
             }
             let partition = &mut self.ghost.partitions[at];
             let held = partition.replicas[voter].uncertain || partition.agreed(voter) >= to;
-            if held && partition.replicas[voter].durable >= to {
+            // What it has lost since may have counted before.
+            let counted = self.report.is_exposed(at, voter);
+            if counted || held && partition.replicas[voter].durable >= to {
                 count += 1;
                 who |= 1 << voter;
             }
@@ -314,19 +332,20 @@ impl Checks {
         let committed = self.ghost.partitions[at]
             .highest_high_watermark
             .max(self.ghost.partitions[at].deleted_to);
-        if self.quorum.excused {
+        if self.report.is_quorum_broken() {
             return;
         }
         let (first, by) = *self.quorum.images.entry(offset).or_insert((digest, node));
-        self.report.expect(Check::X8, self.now, Some(node), first == digest, || {
+        let same = first == digest || self.report.gives_way(at, 1 << node | 1 << by);
+        self.report.expect(Check::X8, self.now, Some(node), same, || {
             format!("At one metadata offset all nodes have the same image. At {offset} this one has {digest:016x}, node index {by} had {first:016x}.")
         });
-        self.report
-            .expect(Check::X8, self.now, Some(node), offset <= committed, || {
-                format!(
-                    "Only committed metadata is applied. This node applied it up to {offset}, committed is {committed}."
-                )
-            });
+        let known = offset <= committed || self.report.gives_way(at, 1 << node);
+        self.report.expect(Check::X8, self.now, Some(node), known, || {
+            format!(
+                "Only committed metadata is applied. This node applied it up to {offset}, committed is {committed}."
+            )
+        });
     }
 
     /// A snapshot stands for the log below it.
@@ -337,8 +356,8 @@ impl Checks {
     }
 
     /// Where a node's metadata log ends.
-    pub(super) fn metadata_end(&mut self, node: usize) -> Offset {
-        let at = self.partition(METADATA_PARTITION);
-        self.ghost.partitions[at].replicas[node].log.end()
+    pub(super) fn metadata_end(&self, node: usize) -> Offset {
+        let at = self.ghost.find(&METADATA_PARTITION);
+        at.map_or(0, |at| self.ghost.partitions[at].replicas[node].log.end())
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Sources: KIP-101, KIP-320, KIP-595; KAFKA-5634, KAFKA-7415, KAFKA-9491, KAFKA-13207, KAFKA-14704, KAFKA-18723.
 
-use super::ghost::{Role, has};
+use super::ghost::{Doubt, Role, has};
 use super::report::Check;
 use super::shadow::Cell;
 use super::{Checks, batch, control, marks};
@@ -31,9 +31,11 @@ impl Checks {
         }
         let mut settle = std::mem::take(&mut self.settle);
         for (at, node) in settle.replicas.drain(..) {
+            self.report.about(Some(at));
             self.settle_bounds(at, node);
         }
         for (at, node, epoch, first) in settle.epochs.drain(..) {
+            self.report.about(Some(at));
             self.settle_epoch(at, node, epoch, first);
         }
         for deferred in settle.states.drain(..) {
@@ -52,7 +54,7 @@ impl Checks {
     fn settle_bounds(&mut self, at: usize, node: usize) {
         let replica = &self.ghost.partitions[at].replicas[node];
         let (start, end, high) = (replica.log.start, replica.log.end(), replica.high_watermark);
-        if !replica.open || replica.uncertain {
+        if !replica.open || replica.uncertain || replica.doubt == Doubt::Damaged {
             return;
         }
         let holds = start <= end && high.is_none_or(|high| start <= high && high <= end);
@@ -77,7 +79,8 @@ impl Checks {
             .find(|(known, _)| *known == epoch)
             .map(|(_, start)| *start);
         let cut = replica.log.get(first).is_none_or(|cell| cell.epoch != epoch);
-        if cut || known == Some(first) || replica.uncertain {
+        let doubtful = replica.uncertain || replica.doubt == Doubt::Damaged;
+        if cut || known == Some(first) || doubtful {
             self.report.look(Check::I3);
             return;
         }
@@ -122,7 +125,12 @@ impl Checks {
             Ok(_) => None,
         };
         self.report.look(Check::I1);
-        if let Some(fault) = fault {
+        let behind = self.damage_behind(at, node).filter(|_| {
+            let strange = |batch: &batch::Batch<'_>| self.ghost.partitions[at].is_strange(batch);
+            fault.is_some() || !as_leader && read.as_ref().is_ok_and(strange)
+        });
+        let inherited = self.inherit(at, node, behind);
+        if let Some(fault) = fault.filter(|_| !inherited) {
             let name = self.topic_name(at);
             self.report.fire(Check::I1, self.now, Some(node), || {
                 format!("A log continues without a gap, in rising epochs, with whole batches. {name} got a batch of epoch {epoch} at {base}, but {fault}.")
@@ -155,7 +163,7 @@ impl Checks {
             self.metadata_written(batch);
         }
         let cell = match read {
-            Ok(batch) => self.identify(at, node, &batch),
+            Ok(batch) => self.identify(at, node, &batch, as_leader || !inherited),
             Err(_) => Cell::HOLE,
         };
         let applied = self.quorum.applied(node);
@@ -168,7 +176,11 @@ impl Checks {
         if flushes {
             replica.flushes = last + 1;
         }
-        replica.log.put(base, last.max(base), cell);
+        if replica.uncertain {
+            replica.log.put(base, last.max(base), cell);
+        } else {
+            replica.log.append(base, last.max(base), cell);
+        }
         replica.opened = None;
         replica.known = true;
         replica.open = true;
@@ -224,9 +236,13 @@ impl Checks {
         replica.must_hold = 0;
         replica.matched = (-1, 0);
         replica.log.restart(offset);
+        let damaged = replica.doubt == Doubt::Damaged;
         // A log that begins above its high watermark takes its beginning for it, as Kafka's does.
         replica.high_watermark = replica.high_watermark.map(|high| high.max(offset));
         self.ghost.partitions[at].reset_agreement(node);
+        if damaged {
+            self.doubt_ended(at, node);
+        }
         self.touch(at, node);
         self.after_truncation(at, node);
     }
@@ -251,7 +267,7 @@ impl Checks {
             0
         };
         self.report.look(Check::I11);
-        if stale || held.max(own) <= to || self.quorum.excused && self.ghost.partitions[at].is_metadata() {
+        if stale || held.max(own) <= to {
             return;
         }
         let name = self.topic_name(at);
@@ -291,7 +307,9 @@ impl Checks {
         let end = replica.log.end();
         replica.durable = replica.durable.max(to.min(end));
         replica.synced = replica.synced.max(to);
-        let holds = to <= end || replica.uncertain;
+        let metadata = self.ghost.partitions[at].is_metadata();
+        let replica = &self.ghost.partitions[at].replicas[node];
+        let holds = to <= end || replica.uncertain || replica.doubt == Doubt::Damaged;
         self.report.look(Check::I2);
         if !holds {
             let name = self.topic_name(at);
@@ -300,6 +318,9 @@ impl Checks {
                     "A recovery point never passes the log end. That of {name} went to {to}, the log ends at {end}."
                 )
             });
+        }
+        if metadata {
+            self.voter_made_up(node);
         }
     }
 
@@ -319,7 +340,11 @@ impl Checks {
             .retain(|(known, known_start)| *known < epoch && *known_start < start);
         replica.epochs.push((epoch, start));
         self.report.look(Check::I3);
-        if !holds {
+        if holds {
+            return;
+        }
+        let behind = self.damage_behind(at, node);
+        if !self.inherit(at, node, behind) {
             let name = self.topic_name(at);
             self.report.fire(Check::I3, self.now, Some(node), || {
                 format!("In the epoch cache an epoch begins at the log's end, after records of earlier epochs. That of {name} got epoch {epoch} at {start}, where the log ends at {end} and the record before is of epoch {before}.")
@@ -443,6 +468,9 @@ impl Checks {
             partition.reset_agreement(node);
             if has(partition.guards, node) {
                 partition.guards &= !(1 << node);
+            }
+            if partition.replicas[node].doubt == Doubt::Damaged {
+                self.doubt_ended(at, node);
             }
         }
     }

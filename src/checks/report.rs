@@ -4,6 +4,7 @@
 //! few violations are kept, since the later ones follow from the first.
 
 use super::Violation;
+use super::ghost::{Mask, has};
 use std::collections::BTreeMap;
 
 /// A check, as reports and scenario files name it.
@@ -81,9 +82,45 @@ pub(crate) struct Report {
     pub violations: Vec<Violation>,
     looked: [u64; LIST.len()],
     fired: [u32; LIST.len()],
-    /// A fault took durable data from a voter of the quorum, which decides who leads: what rests on it is not promised.
-    pub quorum_excused: bool,
+    /// Of partitions with copies in doubt.
+    trust: BTreeMap<usize, Trust>,
+    /// The metadata, once a voter's copy was in doubt.
+    quorum: Option<usize>,
+    /// The partition that the present fact is about.
+    subject: Option<usize>,
 }
+
+/// How far a partition can be trusted (damage.rs).
+#[derive(Clone, Copy, Debug, Default)]
+struct Trust {
+    /// Nodes whose copies count, and are in doubt.
+    exposed: Mask,
+    /// Something was found that they explain.
+    broken: bool,
+}
+
+/// Rest on the bytes of one partition's leader.
+const RESTS_ON_LOG: [Check; 19] = [
+    Check::C1,
+    Check::C2,
+    Check::C3,
+    Check::C4,
+    Check::C12,
+    Check::C13,
+    Check::C14,
+    Check::C17,
+    Check::I5,
+    Check::I9,
+    Check::I11,
+    Check::X1,
+    Check::X2,
+    Check::X3,
+    Check::X4,
+    Check::X5,
+    Check::X11,
+    Check::X14,
+    Check::D6,
+];
 
 /// Rest on what the metadata quorum has committed.
 const RESTS_ON_QUORUM: [Check; 23] = [
@@ -119,7 +156,9 @@ impl Report {
             violations: Vec::new(),
             looked: [0; LIST.len()],
             fired: [0; LIST.len()],
-            quorum_excused: false,
+            trust: BTreeMap::new(),
+            quorum: None,
+            subject: None,
         }
     }
 
@@ -138,9 +177,70 @@ impl Report {
         }
     }
 
+    /// What is found next concerns this partition.
+    pub fn about(&mut self, at: Option<usize>) {
+        self.subject = at;
+    }
+
+    /// A copy that counts is in doubt: a leader's, or a voter's of the metadata.
+    pub fn expose(&mut self, at: usize, node: usize, quorum: bool) {
+        self.trust.entry(at).or_default().exposed |= 1 << node;
+        if quorum {
+            self.quorum = Some(at);
+        }
+    }
+
+    /// The copy is not in doubt any more.
+    pub fn conceal(&mut self, at: usize, node: usize) {
+        if let Some(trust) = self.trust.get_mut(&at) {
+            trust.exposed &= !(1 << node);
+        }
+    }
+
+    /// Whether a node's copy counts and is in doubt.
+    pub fn is_exposed(&self, at: usize, node: usize) -> bool {
+        self.trust.get(&at).is_some_and(|trust| has(trust.exposed, node))
+    }
+
+    /// Whether a breach is explained by a copy in doubt of one of `who`, or by what such copies have done before.
+    pub fn gives_way(&mut self, at: usize, who: Mask) -> bool {
+        let Some(trust) = self.trust.get_mut(&at) else {
+            return false;
+        };
+        trust.broken |= trust.exposed & who != 0;
+        trust.broken
+    }
+
+    /// Whether copies in doubt have or may have changed what a partition serves.
+    pub fn is_in_doubt(&self, at: usize) -> bool {
+        self.trust
+            .get(&at)
+            .is_some_and(|trust| trust.broken || trust.exposed != 0)
+    }
+
+    /// Whether the quorum has broken a promise, and a voter in doubt explains it: nothing that rests on it is promised.
+    pub fn is_quorum_broken(&self) -> bool {
+        self.quorum.is_some_and(|at| self.trust[&at].broken)
+    }
+
+    /// Whether anything is.
+    pub fn is_anything_broken(&self) -> bool {
+        self.trust.values().any(|trust| trust.broken)
+    }
+
+    fn is_excused(&mut self, check: Check) -> bool {
+        if self.is_quorum_broken() && RESTS_ON_QUORUM.contains(&check) {
+            return true;
+        }
+        match self.subject {
+            Some(at) if RESTS_ON_LOG.contains(&check) => self.gives_way(at, Mask::MAX),
+            _ => false,
+        }
+    }
+
     /// A violation whose comparison has been counted.
     pub fn fire(&mut self, check: Check, time_ns: u64, node: Option<usize>, message: impl FnOnce() -> String) {
-        if self.quorum_excused && RESTS_ON_QUORUM.contains(&check) {
+        if self.is_excused(check) {
             return;
         }
         self.fired[check as usize] += 1;

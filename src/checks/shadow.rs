@@ -20,6 +20,12 @@ impl Cell {
         batch: u32::MAX,
     };
 
+    /// No record, though there are records behind it.
+    pub const NOTHING: Cell = Cell {
+        epoch: -1,
+        batch: u32::MAX - 1,
+    };
+
     /// Whether both can be the same record.
     pub fn agrees(self, other: Cell) -> bool {
         self == other || self == Cell::HOLE || other == Cell::HOLE
@@ -54,6 +60,11 @@ impl Shadow {
     /// What stands at `offset`, if it is in this log or was deleted from its beginning.
     pub fn get(&self, offset: Offset) -> Option<Cell> {
         self.run(offset).0
+    }
+
+    /// What stands in it, each run once.
+    pub fn cells(&self) -> impl Iterator<Item = Cell> {
+        self.runs.iter().map(|run| run.1)
     }
 
     /// What stands at `offset`, and up to which offset (exclusive) it goes on.
@@ -92,6 +103,14 @@ impl Shadow {
             (Some(ours), Some(its)) => !ours.agrees(its),
             _ => false,
         })
+    }
+
+    /// As [`Shadow::put`], but that nothing stands in the gap before it is known.
+    pub fn append(&mut self, first: Offset, last: Offset, cell: Cell) {
+        if !self.runs.is_empty() {
+            self.extend(first, Cell::NOTHING);
+        }
+        self.put(first, last, cell);
     }
 
     /// Adds `cell` at `first..=last`. Fills a gap before it with holes, cuts what it overlaps.
@@ -174,6 +193,9 @@ mod tests {
         assert_eq!((log.get(6), log.get(8)), (Some(Cell::HOLE), Some(cell(2))));
         log.put(7, 7, cell(3));
         assert_eq!((log.end(), log.get(7)), (8, Some(cell(3))));
+        log.append(10, 10, cell(4));
+        assert_eq!((log.get(9), log.get(10)), (Some(Cell::NOTHING), Some(cell(4))));
+        log.truncate(8);
         log.truncate(2);
         assert_eq!((log.start, log.end()), (2, 2));
     }
@@ -233,6 +255,7 @@ mod tests {
 
     #[test]
     fn a_hole_agrees_with_everything_and_cells_only_with_themselves() {
+        assert!(Cell::NOTHING.agrees(Cell::HOLE) && !Cell::NOTHING.agrees(cell(1)));
         assert!(cell(1).agrees(cell(1)) && cell(1).agrees(Cell::HOLE) && Cell::HOLE.agrees(cell(1)));
         assert!(!cell(1).agrees(cell(2)));
         assert!(!cell(1).agrees(Cell { epoch: 1, batch: 1 }));

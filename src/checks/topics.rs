@@ -67,11 +67,13 @@ impl Checks {
     /// The place of a partition's ghost, new or known.
     pub(super) fn partition(&mut self, id: TopicPartition) -> usize {
         let (topics, terms, context) = (&self.topics, &self.terms, &self.context);
-        self.ghost.partition(id, || {
+        let at = self.ghost.partition(id, || {
             let name = topics.iter().find(|(_, known)| *known == id.topic);
             let known = name.and_then(|(name, _)| terms.get(name).cloned());
             known.unwrap_or_else(|| Terms::new(context.default_promise))
-        })
+        });
+        self.report.about(Some(at));
+        at
     }
 
     /// A topic has a name, or a name has another topic.

@@ -8,8 +8,9 @@ use crate::checks::{Checks, Context, Fact, StopKind, TopicPromise, Violation};
 use crate::cluster::{Cluster, SimDisk};
 use crate::scenario::{Scenario, Swarm};
 use kafka::config::TopicConfig;
+use kafka::types::METADATA_PARTITION;
 use kafka::{Note, Uuid};
-use sim::fault::{DiskFault, Fault, NodeId};
+use sim::fault::{Fault, NodeId};
 use sim::swarm::{Family, Planned, SwarmConfig};
 use sim::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,17 +94,20 @@ pub(super) fn name_topic(
     named: &mut BTreeSet<Uuid>,
     checks: &mut Checks,
 ) {
-    let Note::PartitionDecided { partition, .. } = note else {
+    let (Note::PartitionDecided { partition, .. } | Note::LogOpened { partition, .. }) = note else {
         return;
     };
-    if !named.insert(partition.topic) {
+    if *partition == METADATA_PARTITION || named.contains(&partition.topic) {
         return;
     }
-    let broker = world.program(node).and_then(|process| process.broker());
-    let topic = broker
-        .and_then(|broker| broker.controller_image())
-        .and_then(|image| image.topics.get(&partition.topic));
+    let Some(broker) = world.program(node).and_then(|process| process.broker()) else {
+        // It died in this very step; others will tell.
+        return;
+    };
+    let images = broker.controller_image().into_iter().chain([broker.image()]);
+    let topic = images.filter_map(|image| image.topics.get(&partition.topic)).next();
     if let Some(topic) = topic {
+        named.insert(topic.id);
         checks.fact(Fact::TopicNamed {
             name: &topic.name,
             id: topic.id,
@@ -149,40 +153,29 @@ pub(super) fn lifecycle(run: &mut Run<'_>) {
     }
 }
 
-/// Tells the checks which disks a fault has damaged, so that what it took is not held against the brokers.
-pub(super) fn damage(checks: &mut Checks, layout: &Layout, fault: &Fault) {
+/// Tells the checks of power failures, also of hosts whose process is gone.
+pub(super) fn power_lost(checks: &mut Checks, layout: &Layout, fault: &Fault) {
     if let Fault::PowerLoss { nodes, .. } = fault {
-        // Also of hosts whose process is gone: the page cache was still there.
+        // The page cache was still there.
         for node in nodes.iter().filter(|node| usize::from(node.0) < layout.servers) {
             checks.fact(Fact::Stopped {
                 node: node.0,
                 how: StopKind::PowerLost,
             });
         }
-        return;
     }
-    let Fault::Disk { node, disk } = fault else { return };
-    let nodes = match disk {
-        // Nothing that was written is lost by these.
-        DiskFault::Healthy | DiskFault::Full | DiskFault::Slow { .. } | DiskFault::Hung | DiskFault::Snapshot => return,
-        // Its pages were never durable, and the cache forgets them.
-        DiskFault::FailSync => {
+}
+
+/// Tells the checks what of durable data faults have taken or changed, so that it is not held against the brokers.
+pub(super) fn strikes(world: &mut World<Cluster>, checks: &mut Checks, layout: &Layout) {
+    for node in layout.server_nodes() {
+        for strike in world.disk_mut(node).take_strikes() {
             checks.fact(Fact::DiskDamaged {
                 node: node.0,
-                what: disk.kind(),
-                destructive: false,
+                what: strike.what,
+                path: strike.path.as_deref(),
             });
-            return;
         }
-        DiskFault::Swap { other } => vec![*node, *other],
-        _ => vec![*node],
-    };
-    for node in nodes.into_iter().filter(|node| usize::from(node.0) < layout.servers) {
-        checks.fact(Fact::DiskDamaged {
-            node: node.0,
-            what: disk.kind(),
-            destructive: true,
-        });
     }
 }
 

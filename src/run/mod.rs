@@ -479,7 +479,8 @@ impl<'s> Run<'s> {
         if !self.world.apply(fault) {
             return;
         }
-        judge::damage(&mut self.checks, &self.layout, fault);
+        judge::power_lost(&mut self.checks, &self.layout, fault);
+        judge::strikes(&mut self.world, &mut self.checks, &self.layout);
         if fault.disturbs() {
             *self.faults.entry(fault.kind()).or_default() += 1;
         }
@@ -488,6 +489,7 @@ impl<'s> Run<'s> {
     /// Hands what was said, and what happened to nodes and disks, to whoever listens.
     fn hear(&mut self, observer: &mut dyn Observer) {
         let time_ns = self.world.now();
+        judge::strikes(&mut self.world, &mut self.checks, &self.layout);
         judge::lifecycle(self);
         std::mem::swap(&mut *self.notes.borrow_mut(), &mut self.heard);
         for (node, note) in &self.heard {

@@ -10,9 +10,9 @@
 use super::file::Patch;
 use super::loss::{Keep, Roughness};
 use super::stats::sync_ns;
-use super::tree::{Node, View};
+use super::tree::{Node, ROOT, View};
 use super::{CLOSED, Disk, Errno, File};
-use crate::fault::Survival;
+use crate::fault::{DiskFault, Survival};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Age in nanoseconds at which the kernel writes dirty data back by itself.
@@ -106,6 +106,7 @@ impl Disk {
         if std::mem::take(&mut self.conditions.fail_sync) {
             // What a lie left in the device's cache is beyond the reach of this failure.
             image.forget(image.lied.map_or(0, |(seq, _)| seq), patch.seq);
+            image.failed = true;
             return Err(Errno::Io);
         }
         if let Some(for_ns) = self.conditions.lying_ns {
@@ -124,10 +125,13 @@ impl Disk {
         }
         if std::mem::take(&mut self.conditions.fail_sync) {
             self.tree.forget(dir, upto);
+            self.failed_names.push(dir);
             return Err(Errno::Io);
         }
-        // A lie about names needs no record: they stay pending, and write-back ends it.
-        if self.conditions.lying_ns.is_none() {
+        // They stay pending, and write-back ends the lie.
+        if self.conditions.lying_ns.is_some() {
+            self.lied_names.push((dir, upto));
+        } else {
             let loose = self.tree.sync(dir, upto);
             self.drop_replaced(&loose);
         }
@@ -182,6 +186,7 @@ impl Disk {
             torn_sectors,
             garbage_tail,
         };
+        self.show_broken_promises();
         let (cut, torn) = self.point_in_time(survival);
         for index in 0..self.files.len() {
             if self.files[index].as_ref().is_none_or(|image| image.journal.is_empty()) {
@@ -210,6 +215,38 @@ impl Disk {
         }
         self.lose_names(survival, cut);
         self.start_cold();
+    }
+
+    /// What a sync has called durable, or a failed one has left taken for it: the power failure may take it, or does.
+    fn show_broken_promises(&mut self) {
+        let (lied, failed) = (DiskFault::LyingSync { for_ms: 0 }.kind(), DiskFault::FailSync.kind());
+        let mut broken = Vec::new();
+        for (file, image) in self.files.iter().enumerate() {
+            let Some(image) = image else { continue };
+            let oldest = image.journal.first().map(|change| change.seq);
+            if image
+                .lied
+                .is_some_and(|(lied, _)| oldest.is_some_and(|oldest| oldest <= lied))
+            {
+                broken.push((lied, Node::File(file as u32)));
+            }
+            if image.failed {
+                broken.push((failed, Node::File(file as u32)));
+            }
+        }
+        let names = std::mem::take(&mut self.lied_names).into_iter();
+        let names = names.filter(|(dir, upto)| self.tree.has_pending(*dir, *upto));
+        let dirs: BTreeSet<_> = names
+            .map(|(dir, _)| (lied, dir))
+            .chain(self.failed_names.drain(..).map(|dir| (failed, dir)))
+            .collect();
+        broken.extend(dirs.into_iter().map(|(what, dir)| (what, Node::Dir(dir))));
+        for (what, node) in broken {
+            match node {
+                Node::Dir(ROOT) => self.struck(what),
+                _ => self.struck_at(what, node),
+            }
+        }
     }
 
     /// Where an ordered loss cuts the history, and the change it cuts through.
@@ -262,6 +299,8 @@ impl Disk {
         self.dirty.clear();
         self.marks.clear();
         self.cached_pages.clear();
+        self.lied_names.clear();
+        self.failed_names.clear();
         self.tree.restart();
         for image in self.files.iter_mut().flatten() {
             image.restart();

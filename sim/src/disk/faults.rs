@@ -18,6 +18,7 @@ use super::Disk;
 use super::file::{FileImage, PAGE, Patch, SECTOR};
 use super::tree::{Node, ROOT, Tree, View};
 use crate::fault::DiskFault;
+use std::collections::BTreeSet;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -72,13 +73,12 @@ impl Disk {
             DiskFault::Full => self.conditions.full = true,
             DiskFault::Slow { factor } => self.conditions.slow_factor = u64::from(*factor).max(1),
             DiskFault::Hung => self.conditions.hung = true,
-            DiskFault::UnreadableSector => return self.damage(false),
-            DiskFault::BitFlip => return self.damage(true),
+            DiskFault::UnreadableSector | DiskFault::BitFlip => return self.damage(fault),
             DiskFault::Snapshot => self.conditions.snapshot = Some(self.durable_tree()),
-            DiskFault::Wipe => return self.replace(Vec::new()),
+            DiskFault::Wipe => return self.replace(fault, Vec::new()),
             DiskFault::Rollback => {
                 return match self.conditions.snapshot.clone() {
-                    Some(image) => self.replace(image),
+                    Some(image) => self.replace(fault, image),
                     None => false,
                 };
             }
@@ -88,7 +88,8 @@ impl Disk {
     }
 
     /// Flips a bit of a durable sector, or makes the sector unreadable.
-    fn damage(&mut self, flip: bool) -> bool {
+    fn damage(&mut self, fault: &DiskFault) -> bool {
+        let flip = *fault == DiskFault::BitFlip;
         let Some((file, offset)) = self.draw_durable() else {
             return false;
         };
@@ -100,6 +101,7 @@ impl Disk {
             image.unreadable.insert(offset / SECTOR);
         }
         image.evict(offset / PAGE);
+        self.struck_at(fault.kind(), Node::File(file));
         true
     }
 
@@ -159,6 +161,9 @@ impl Disk {
                 return;
             }
             self.put_back(file, intended, &old, end);
+            for struck in BTreeSet::from([file, victim]) {
+                self.struck_at(DiskFault::MisdirectWrite.kind(), Node::File(struck));
+            }
             let image = self.image_mut(victim);
             let end = (place as usize + new.len()).min(image.platter.len());
             let start = place as usize;
@@ -168,6 +173,7 @@ impl Disk {
             image.evict(place / PAGE);
         } else if self.conditions.lose_write {
             self.conditions.lose_write = false;
+            self.struck_at(DiskFault::LoseWrite.kind(), Node::File(file));
             self.put_back(file, intended, &old, end);
         }
     }
@@ -192,7 +198,7 @@ impl Disk {
     }
 
     /// Another image in the place of this one, durable and cold. Not while files are open.
-    fn replace(&mut self, image: Vec<(String, Option<Vec<u8>>)>) -> bool {
+    fn replace(&mut self, fault: &DiskFault, image: Vec<(String, Option<Vec<u8>>)>) -> bool {
         if self.files.iter().flatten().any(|file| file.opens > 0) {
             return false;
         }
@@ -216,6 +222,7 @@ impl Disk {
         self.tree.commit(|_| true);
         assert!(self.tree.pending.is_empty() && self.tree.resolve("", View::Durable) == Some(Node::Dir(ROOT)));
         self.start_cold();
+        self.struck(fault.kind());
         true
     }
 }

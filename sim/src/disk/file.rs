@@ -101,6 +101,8 @@ pub(super) struct FileImage {
     pub journal: Vec<Change>,
     /// The last change that a lying sync acknowledged, and when the device will have written it [D6].
     pub lied: Option<(u64, u64)>,
+    /// A sync has failed: something is taken for clean that is not on the platter.
+    pub failed: bool,
     /// Whether the disk has it in its list of dirty files.
     pub listed: bool,
     /// Sectors that cannot be read [D9].
@@ -125,6 +127,7 @@ impl FileImage {
             platter: Vec::new(),
             journal: Vec::new(),
             lied: None,
+            failed: false,
             listed: false,
             unreadable: BTreeSet::new(),
             synced: 0,
@@ -275,6 +278,7 @@ impl FileImage {
     }
     /// Everything cached is gone: what is on the platter is the file, and no page is in memory.
     pub fn restart(&mut self) {
+        self.failed = false;
         self.journal = Vec::new();
         self.dirty_from = u64::MAX;
         self.lied = None;

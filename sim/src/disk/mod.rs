@@ -31,8 +31,17 @@ use bytes::Bytes;
 use faults::Conditions;
 use file::{FileImage, PAGE, SECTOR};
 use stats::{NAME_NS, copy_ns};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use tree::{Loose, Node, Tree, View};
+
+/// Where a fault has taken or changed durable data, at the moment when it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strike {
+    /// Name of the fault's kind.
+    pub what: &'static str,
+    /// The file, or the directory whose names went; none: the whole disk.
+    pub path: Option<String>,
+}
 
 /// What the operating system answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +101,12 @@ pub struct Disk {
     /// Calls left until the process dies; 0: it has.
     fuse: Option<u32>,
     conditions: Conditions,
+    /// Not yet told.
+    strikes: Vec<Strike>,
+    /// Directories, and the last change to their names that a lying sync has called durable.
+    lied_names: Vec<(u32, u64)>,
+    /// Directories whose names a failed sync has left taken for durable.
+    failed_names: Vec<u32>,
     /// Pages the cache may hold, and those it holds, oldest first; kept only when there is a limit.
     cache_pages: Option<u64>,
     cached_pages: VecDeque<(u32, u64, u64)>,
@@ -122,6 +137,9 @@ impl Disk {
             busy: 0,
             fuse: None,
             conditions: Conditions::default(),
+            strikes: Vec::new(),
+            lied_names: Vec::new(),
+            failed_names: Vec::new(),
             cache_pages: None,
             cached_pages: VecDeque::new(),
             stats: Stats::default(),
@@ -388,6 +406,28 @@ impl Disk {
     /// Nanoseconds of the node's time that calls since the last question have cost (reads that miss, slow disk).
     pub fn take_busy(&mut self) -> u64 {
         std::mem::take(&mut self.busy)
+    }
+
+    /// Where faults have taken or changed durable data since the last question.
+    pub fn take_strikes(&mut self) -> Vec<Strike> {
+        std::mem::take(&mut self.strikes)
+    }
+
+    /// A fault has struck the whole disk.
+    pub(crate) fn struck(&mut self, what: &'static str) {
+        self.strikes.push(Strike { what, path: None });
+    }
+
+    /// A fault has struck a file or a directory. What has no name and cannot get it back is nobody's loss.
+    fn struck_at(&mut self, what: &'static str, node: Node) {
+        let views = [View::Cached, View::Durable];
+        let named = views.into_iter().flat_map(|view| self.tree.paths(view));
+        let paths: BTreeSet<String> = named
+            .filter(|(_, found)| *found == node)
+            .map(|(path, _)| path)
+            .collect();
+        self.strikes
+            .extend(paths.into_iter().map(|path| Strike { what, path: Some(path) }));
     }
 
     /// The process is gone: open files close, the page cache stays [D1].

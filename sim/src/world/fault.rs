@@ -299,6 +299,8 @@ impl<B: Boot> World<B> {
                 let (a, b) = (&mut low[i.min(j)], &mut high[0]);
                 std::mem::swap(&mut a.disk, &mut b.disk);
                 std::mem::swap(&mut a.disk_hung, &mut b.disk_hung);
+                a.disk.struck(fault.kind());
+                b.disk.struck(fault.kind());
                 true
             }
             _ => {

@@ -269,6 +269,35 @@ fn one_of_two_in_sync_replicas_loses_power_and_leads() {
 }
 
 #[test]
+fn a_clean_stop_vouches_for_a_copy_only_if_the_broker_was_registered() {
+    // Broker 1 holds the record and restarts cleanly; broker 0 loses its copy in a power failure and leads.
+    let restarted = |registered: bool| {
+        let mut story = acked_alone(&[0, 1], 2);
+        if registered {
+            story.tick();
+            story.note(
+                1,
+                Note::BrokerRegistered {
+                    broker_epoch: BrokerEpoch(3),
+                },
+            );
+        }
+        story.flush(1, 1);
+        story.note(1, Note::ShutdownCompleted);
+        story.stop(1, StopKind::Exited { clean: true });
+        story.start(1);
+        story.open(1, 1, 1, true);
+        story.power_cycle(0, 0, &[]);
+        let again = state(0, 1, 2, &[0]);
+        story.decide(again.clone(), true);
+        story.lead(0, again, 0, 0);
+        story
+    };
+    restarted(false).silent(&["X5"]);
+    assert_eq!(restarted(true).found(), ["D6", "X5"]);
+}
+
+#[test]
 fn flush_before_ack_does_not_permit_what_kafkas_default_does() {
     let mut story = acked_alone_with(
         &[0],

@@ -231,42 +231,21 @@ fn a_host_that_loses_power_after_its_process_has_ended() {
 }
 
 #[test]
-fn what_rests_on_the_quorum_is_excused_once_a_voter_lost_durable_data() {
-    let mut story = flushed();
-    story.damage(2, "bit_flip");
-    story.high(1, 3, true, 0);
-    story.silent(&["X6"]);
-    story.append(1, 7, 0, &["gap"]);
-    assert!(story.found().contains(&"I1"));
-}
-
-#[test]
-fn a_failed_sync_takes_what_was_never_durable() {
-    let mut story = flushed();
-    story.checks.fact(Fact::DiskDamaged {
-        node: 1,
-        what: "sync_failed",
-        destructive: false,
-    });
-    story.stop(1, StopKind::Exited { clean: false });
-    story.start(1);
-    story.open(1, 1, 0, false);
-    story.content(1, &batches(&["a"]));
-    story.silent(&["D1"]);
-}
-
-#[test]
-fn a_disk_fault_may_strike_at_any_later_stop() {
-    let mut story = flushed();
-    story.damage(1, "misdirected_write");
-    story.stop(1, StopKind::Killed);
-    story.start(1);
-    story.open(1, 3, 0, false);
-    story.content(1, &batches(&["a", "b", "c"]));
-    story.stop(1, StopKind::Killed);
-    story.start(1);
-    story.open(1, 0, 0, false);
-    story.silent(&["D1"]);
+fn a_failed_sync_takes_what_a_later_one_called_durable_when_the_power_fails() {
+    let stopped = |how: StopKind, struck: bool| {
+        let mut story = flushed();
+        story.flush(1, 3);
+        story.stop(1, how);
+        if struck {
+            story.strike(1, "sync_failed", Some("t-0/00000000000000000000.log"));
+        }
+        story.start(1);
+        story.open(1, 1, 0, false);
+        story.content(1, &batches(&["a"]));
+        story
+    };
+    stopped(StopKind::PowerLost, true).silent(&["D1"]);
+    stopped(StopKind::PowerLost, false).fires(&["D1"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod client;
 mod contract;
 mod control;
 mod cross;
+mod damage;
 mod durability;
 mod liveness;
 mod quorum;
@@ -382,12 +383,14 @@ impl Story {
         self.checks.fact(Fact::Started { node, incarnation: 1 });
     }
 
+    /// The whole disk is hit.
     pub fn damage(&mut self, node: u16, what: &'static str) {
-        self.checks.fact(Fact::DiskDamaged {
-            node,
-            what,
-            destructive: true,
-        });
+        self.strike(node, what, None);
+    }
+
+    pub fn strike(&mut self, node: u16, what: &'static str, path: Option<&str>) {
+        self.tick();
+        self.checks.fact(Fact::DiskDamaged { node, what, path });
     }
 
     pub fn content(&mut self, node: u16, batches: &[Bytes]) {

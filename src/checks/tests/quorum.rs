@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn voted(story: &mut Story, node: usize, epoch: i32, candidate: i32) {
+pub(super) fn voted(story: &mut Story, node: usize, epoch: i32, candidate: i32) {
     story.tick();
     story.note(
         node,
@@ -13,7 +13,7 @@ fn voted(story: &mut Story, node: usize, epoch: i32, candidate: i32) {
     );
 }
 
-fn leads(story: &mut Story, node: usize, epoch: i32, first: Offset) {
+pub(super) fn leads(story: &mut Story, node: usize, epoch: i32, first: Offset) {
     story.tick();
     story.note(
         node,
@@ -24,7 +24,7 @@ fn leads(story: &mut Story, node: usize, epoch: i32, first: Offset) {
     );
 }
 
-fn flushed(story: &mut Story, node: usize, to: Offset) {
+pub(super) fn flushed(story: &mut Story, node: usize, to: Offset) {
     story.tick();
     story.note(
         node,
@@ -35,7 +35,7 @@ fn flushed(story: &mut Story, node: usize, to: Offset) {
     );
 }
 
-fn committed(story: &mut Story, node: usize, to: Offset, epoch: i32, as_leader: bool) {
+pub(super) fn committed(story: &mut Story, node: usize, to: Offset, epoch: i32, as_leader: bool) {
     story.tick();
     story.note(
         node,
@@ -53,7 +53,7 @@ fn applied(story: &mut Story, node: usize, offset: Offset, image_digest: u64) {
 }
 
 /// Node 0 leads epoch 1 and has committed one entry on nodes 0 and 1.
-fn one_entry() -> Story {
+pub(super) fn one_entry() -> Story {
     let mut story = Story::new(1);
     voted(&mut story, 0, 1, 1);
     voted(&mut story, 1, 1, 1);

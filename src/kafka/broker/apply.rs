@@ -19,10 +19,12 @@ const APPLY_MAX_BYTES: usize = 1024 * 1024;
 /// Bit of a batch's attributes that marks control records.
 const CONTROL_BIT: i16 = 0x20;
 
-/// Folds batches into `image`. Our own bytes, checked when they came in: what does not parse is a corrupt log.
+/// Folds batches into `image`. Their bytes come from the disk, so each is checked again, as Kafka's does
+/// (RecordsBatchReader, RecordsSnapshotReader: "Validate batch CRC").
 fn fold(batches: &Bytes, image: &mut MetadataImage, delta: &mut MetadataDelta) -> Result<(), LogError> {
     for batch in batch::batches(batches) {
         let (header, bytes) = batch.map_err(|_| LogError::Corrupt)?;
+        batch::check(&bytes).map_err(|_| LogError::Corrupt)?;
         // A damaged disk may hand out a batch of another place: applying it would go back, and round in circles.
         if header.last_offset() < image.offset {
             return Err(LogError::Corrupt);
@@ -59,7 +61,12 @@ impl Broker {
                 break;
             }
             let mut delta = MetadataDelta::default();
+            let before = self.image.offset;
             fold(&batches, &mut self.image, &mut delta)?;
+            if self.image.offset == before {
+                // Bytes that hold no whole batch any more: asking again would not end.
+                return Err(LogError::Corrupt);
+            }
             self.since_snapshot += batches.len() as u64;
             self.on_image(&delta, now, disk, out)?;
         }
@@ -152,5 +159,30 @@ impl Broker {
         let values: Vec<Bytes> = self.image.to_records().iter().map(Record::encode).collect();
         self.quorum
             .write_snapshot(self.image.offset, self.image.epoch, &values, now, disk, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Uuid;
+    use bytes::BytesMut;
+
+    #[test]
+    fn a_flipped_bit_is_noticed_before_anything_of_its_batch_is_applied() {
+        let topic = Record::Topic {
+            name: "orders".to_owned(),
+            id: Uuid::from_u128(7),
+        };
+        let built = batch::build(&[(0, None, Some(topic.encode()))], None, false);
+        let good = batch::assign(&built, 0, LeaderEpoch(1));
+        let at = good.windows(6).position(|bytes| bytes == b"orders").expect("the name");
+        let mut bad = BytesMut::from(&good[..]);
+        bad[at] ^= 1;
+        for (bytes, expected, topics) in [(good, Ok(()), 1), (bad.freeze(), Err(LogError::Corrupt), 0)] {
+            let mut image = MetadataImage::default();
+            assert_eq!(fold(&bytes, &mut image, &mut MetadataDelta::default()), expected);
+            assert_eq!((image.topics.len(), image.offset), (topics, topics as Offset));
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Log {
         Ok(Bytes::new())
     }
 
-    /// All batches from the log start to the end, of all segments.
+    /// All batches from the log start to the end, of all segments; up to the first that a damaged disk has put out of order.
     pub fn read_all(&mut self, disk: &mut dyn Disk) -> Result<Bytes, LogError> {
         let (mut from, end) = (self.log_start_offset, self.log_end_offset);
         let mut all = BytesMut::new();
@@ -58,7 +58,11 @@ impl Log {
             let Some(last) = batch::batches(&bytes).last() else {
                 break;
             };
-            from = last?.0.next_offset();
+            let next = last?.0.next_offset();
+            if next <= from {
+                break;
+            }
+            from = next;
             all.extend_from_slice(&bytes);
         }
         Ok(all.freeze())

@@ -257,3 +257,84 @@ fn a_disk_goes_back_to_its_snapshot_or_is_new_but_never_under_open_files() {
     let file = disk.open("a", true).expect("it is a working disk");
     disk.write_at(file, 0, b"new").expect("healthy");
 }
+
+/// Kind and path of what was struck since the last question.
+fn strikes(disk: &mut Disk) -> Vec<(&'static str, Option<String>)> {
+    let strikes = disk.take_strikes().into_iter();
+    strikes.map(|strike| (strike.what, strike.path)).collect()
+}
+
+#[test]
+fn what_a_fault_strikes_is_told_when_it_does() {
+    let mut disk = disk(1);
+    disk.create_dir("d").expect("healthy");
+    sync_dir(&mut disk, "").expect("healthy");
+    let file = disk.open("d/a", true).expect("healthy");
+    disk.write_at(file, 0, &[1; 512]).expect("healthy");
+    sync(&mut disk, file).expect("healthy");
+    sync_dir(&mut disk, "d").expect("healthy");
+    let at = |what: &'static str, path: &str| (what, Some(path.to_owned()));
+    for fault in [DiskFault::BitFlip, DiskFault::UnreadableSector] {
+        disk.apply(&fault, 0);
+        assert_eq!(strikes(&mut disk), [at(fault.kind(), "d/a")]);
+    }
+    disk.apply(&DiskFault::LoseWrite, 0);
+    assert_eq!(strikes(&mut disk), [], "it waits for its occasion");
+    disk.write_at(file, 0, &[2; 512]).expect("a whole page needs nothing");
+    sync(&mut disk, file).expect("healthy");
+    assert_eq!(strikes(&mut disk), [at("lost_write", "d/a")]);
+    let other = durable_file(&mut disk, "b", &[1; 512]);
+    disk.apply(&DiskFault::MisdirectWrite, 0);
+    for byte in 3..20 {
+        disk.write_at(other, 0, &[byte; 512]).expect("healthy");
+        sync(&mut disk, other).expect("healthy");
+    }
+    let mut both = strikes(&mut disk);
+    both.sort_unstable();
+    assert_eq!(both, [at("misdirected_write", "b"), at("misdirected_write", "d/a")]);
+    disk.process_died();
+    disk.apply(&DiskFault::Wipe, 0);
+    assert_eq!(strikes(&mut disk), [("disk_wiped", None)]);
+}
+
+#[test]
+fn a_lie_strikes_what_it_was_about_and_only_when_the_power_fails() {
+    let mut disk = disk(1);
+    disk.create_dir("d").expect("healthy");
+    durable_file(&mut disk, "b", b"untouched");
+    let file = durable_file(&mut disk, "a", b"old");
+    disk.apply(&DiskFault::LyingSync { for_ms: 1_000_000 }, 0);
+    disk.write_at(file, 0, b"new").expect("healthy");
+    disk.open("d/c", true).expect("healthy");
+    let mut unasked = disk.clone();
+    sync(&mut disk, file).expect("a lie");
+    sync_dir(&mut disk, "d").expect("a lie");
+    let mut mended = disk.clone();
+    assert_eq!(strikes(&mut disk), []);
+    disk.power_loss(Survival::None, false, false);
+    let struck: Vec<_> = strikes(&mut disk).into_iter().filter_map(|(_, path)| path).collect();
+    assert_eq!(struck, ["a", "d"]);
+    unasked.power_loss(Survival::None, false, false);
+    assert_eq!(strikes(&mut unasked), [], "nobody had been promised anything");
+    mended.apply(&DiskFault::Healthy, 0);
+    sync(&mut mended, file).expect("healthy");
+    sync_dir(&mut mended, "d").expect("healthy");
+    mended.power_loss(Survival::None, false, false);
+    assert_eq!(strikes(&mut mended), []);
+}
+
+#[test]
+fn what_a_failed_sync_has_left_undone_is_told_when_the_power_fails() {
+    let mut disk = disk(1);
+    let file = durable_file(&mut disk, "a", b"old");
+    durable_file(&mut disk, "b", b"untouched");
+    disk.write_at(file, 0, b"new").expect("healthy");
+    disk.apply(&DiskFault::FailSync, 0);
+    assert_eq!(sync(&mut disk, file), Err(Errno::Io));
+    sync(&mut disk, file).expect("the pages are clean");
+    assert_eq!(strikes(&mut disk), []);
+    disk.power_loss(Survival::All, false, false);
+    assert_eq!(strikes(&mut disk), [("sync_failed", Some("a".to_owned()))]);
+    disk.power_loss(Survival::All, false, false);
+    assert_eq!(strikes(&mut disk), [], "once");
+}

@@ -129,3 +129,21 @@ fn the_first_record_at_or_after_a_timestamp() {
     f.log.advance_log_start(4, f.now, &mut f.disk, &mut f.out).unwrap();
     check(&mut f, 4);
 }
+
+#[test]
+fn a_damaged_offset_does_not_make_reading_everything_endless() {
+    let mut f = Fixture::new(&[]);
+    for _ in 0..3 {
+        let _ = f.lead(0, 1);
+    }
+    let paths = f.disk.paths();
+    let path = paths.iter().find(|path| path.ends_with(".log")).expect("a segment");
+    let mut content = f.disk.content(path).expect("it is there");
+    // The base offset of the last of three batches becomes 0: no checksum covers it.
+    let at = content.len() / 3 * 2 + 7;
+    assert_eq!(content[at], 2);
+    content[at] = 0;
+    f.disk.put(path, &content);
+    let all = f.log.read_all(&mut f.disk).expect("healthy");
+    assert_eq!(all.len(), content.len(), "what is there, once");
+}
