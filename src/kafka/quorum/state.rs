@@ -147,7 +147,21 @@ impl Quorum {
         self.voters == [self.me]
     }
 
+    /// A log that is ahead of `quorum-state` tells the epoch, as in Kafka's `QuorumState.initialize`: the file was lost, and
+    /// an epoch below that of our own records would be refused by nobody who has lost it as well.
     pub(super) fn take_initial_role(&mut self, now: Now, out: &mut Outbox) {
+        let written = self.last_epoch();
+        if written > self.store.election().epoch {
+            self.store.set(Election {
+                epoch: written,
+                leader: None,
+                voted: None,
+            });
+            out.note(Note::QuorumEpochStarted {
+                epoch: written,
+                leader: None,
+            });
+        }
         let election = self.store.election();
         match election.leader {
             _ if self.is_only_voter() && self.may_campaign() => self.become_candidate(now, out),

@@ -628,6 +628,22 @@ fn a_fetch_waits_for_records_for_the_high_watermark_and_not_for_ever() {
 }
 
 #[test]
+fn a_log_that_is_ahead_of_the_vote_file_tells_the_epoch() {
+    for voters in [1, 3] {
+        let (mut cluster, leader) = elected(voters, 0);
+        let epoch = cluster.quorum(leader).epoch();
+        cluster
+            .enter(leader, |_, _, disk, _| disk.remove("__cluster_metadata-0/quorum-state"))
+            .expect("it was written");
+        cluster.stop(leader, false);
+        cluster.start(leader);
+        // The only voter stands at once.
+        let stood = i32::from(voters == 1);
+        assert_eq!(cluster.quorum(leader).epoch(), LeaderEpoch(epoch.0 + stood));
+    }
+}
+
+#[test]
 fn a_broken_vote_file_stops_the_node() {
     let mut alone = Alone::fresh();
     alone.ask(vote(2, 5, (0, 0), false));
