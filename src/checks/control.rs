@@ -318,21 +318,27 @@ impl Checks {
 
     /// The last decided state that the newest quorum leader has in its log. One that only a controller before it has is
     /// not forgotten, for it may be committed yet: a later leader may have it, if this one commits nothing.
-    fn in_force(&mut self, at: usize) -> Option<State> {
-        let metadata = self.partition(METADATA_PARTITION);
+    /// With it, whether that was an unclean election.
+    fn in_force(&self, at: usize) -> Option<(State, bool)> {
         let newest = self.quorum.newest();
         let leader = newest.and_then(|(epoch, id)| Some((epoch, self.ghost.node(NodeId(id))?)));
-        let inherited = |pending: &&Pending| {
-            let Some((epoch, node)) = leader else { return true };
-            let log = &self.ghost.partitions[metadata].replicas[node].log;
-            let written = |cell: Cell| cell == Cell::HOLE || cell.epoch == pending.controller_epoch;
-            pending.controller_epoch >= epoch
-                || pending.after < log.start
-                || log.get(pending.after).is_some_and(written)
-        };
         let partition = &self.ghost.partitions[at];
-        let last = partition.pending.iter().rev().find(inherited);
-        last.map(|pending| pending.state).or(partition.state)
+        let last = partition
+            .pending
+            .iter()
+            .rfind(|pending| leader.is_none_or(|(epoch, node)| self.builds_on(node, epoch, pending)));
+        let committed = partition.state.map(|state| (state, false));
+        last.map(|pending| (pending.state, pending.unclean)).or(committed)
+    }
+
+    /// Whether a decision is one of the controller `node` of this epoch, or of one before it and in its log.
+    fn builds_on(&self, node: usize, epoch: i32, pending: &Pending) -> bool {
+        let written = |cell: Cell| cell == Cell::HOLE || cell.epoch == pending.controller_epoch;
+        let inherited = |metadata: usize| {
+            let log = &self.ghost.partitions[metadata].replicas[node].log;
+            pending.after < log.start || log.get(pending.after).is_some_and(written)
+        };
+        pending.controller_epoch >= epoch || self.ghost.find(&METADATA_PARTITION).is_some_and(inherited)
     }
 
     /// What waited for the end of the step: X7, D6.
@@ -342,7 +348,7 @@ impl Checks {
                 self.report.look(Check::X7);
                 let last = self.in_force(at);
                 // Several brokers may be fenced in one step, each a leader for a moment until its own turn.
-                let stays = |state: State| {
+                let stays = |(state, _): (State, bool)| {
                     if leads {
                         state.leader == Some(broker)
                     } else {
@@ -366,8 +372,9 @@ impl Checks {
             }
             Deferred::Unfenced { broker } => {
                 for at in 0..self.ghost.partitions.len() {
-                    if let Some(state) = self.in_force(at).filter(|state| has(state.isr | state.elr, broker)) {
-                        self.returned(at, broker, state, false);
+                    let stays = |(state, _): &(State, bool)| has(state.isr | state.elr, broker);
+                    if let Some((state, unclean)) = self.in_force(at).filter(stays) {
+                        self.returned(at, broker, state, unclean);
                     }
                 }
             }
@@ -442,11 +449,18 @@ impl Checks {
             .filter(|_| this.is_none());
         let found = this.map(|this| &pending[this]).or(overtaken);
         let next = found.map_or(next, |found| found.state);
-        let lineage = this.map(|this| pending[this].controller_epoch);
+        // Also what the controllers before it had decided, if it found that in its log.
+        let builds_on = |pending: &&Pending| {
+            let this = this.map(|this| self.ghost.partitions[at].pending[this]);
+            this.is_some_and(|this| {
+                pending.controller_epoch <= this.controller_epoch
+                    && self.builds_on(this.controller, this.controller_epoch, pending)
+            })
+        };
         let earlier: Vec<Pending> = pending
             .iter()
             .take(this.unwrap_or(0))
-            .filter(|pending| Some(pending.controller_epoch) == lineage)
+            .filter(builds_on)
             .filter(|pending| known.is_none_or(|known| pending.state.partition_epoch > known.partition_epoch))
             .copied()
             .collect();

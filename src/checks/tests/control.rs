@@ -282,6 +282,69 @@ fn d6_does_not_believe_decisions_that_the_next_controller_never_saw() {
     inherited.fires(&["D6"]);
 }
 
+#[test]
+fn d6_an_unclean_election_takes_who_is_there() {
+    // Broker 2 holds everything, but is fenced. What the election loses is judged when broker 1 leads (X5).
+    for (unclean, found) in [(true, vec![]), (false, vec!["D6"])] {
+        let mut story = Story::begun(1);
+        story.write(0, "a");
+        story.stop(0, StopKind::Killed);
+        story.power_cycle(1, 0, &[]);
+        story.register(1, 6);
+        story.decide(state(1, 1, 1, &[1]), unclean);
+        story.unfence(1, 6);
+        assert_eq!(story.found(), found, "{unclean}");
+    }
+}
+
+/// Two are in sync by a decision of controller 2, and only one by the next, of controller 0. Then both lose everything,
+/// and the last leader leads again. Broker 2 still holds what they had committed.
+fn both_lose_all(inherited: bool) -> Story {
+    let mut story = Story::begun(2);
+    story.write(0, "a");
+    story.decide(state(0, 0, 1, &[0, 1]), false);
+    let next = if inherited {
+        metadata(&mut story, 0, 0, 1, "the decision");
+        with_elr(state(0, 0, 2, &[0]), &[1])
+    } else {
+        with_elr(state(0, 0, 1, &[0]), &[1, 2])
+    };
+    story.tick();
+    story.note(
+        0,
+        Note::BecameQuorumLeader {
+            epoch: LeaderEpoch(2),
+            epoch_start_offset: i64::from(inherited),
+        },
+    );
+    story.decide_as(0, 2, next.clone(), false);
+    story.tick();
+    story.note(
+        0,
+        Note::IsrUpdated {
+            partition: TP,
+            state: next.clone(),
+        },
+    );
+    story.power_cycle(1, 0, &[]);
+    story.power_cycle(0, 0, &[]);
+    let again = PartitionState {
+        leader_epoch: LeaderEpoch(1),
+        partition_epoch: PartitionEpoch(next.partition_epoch.0 + 1),
+        elr: Vec::new(),
+        ..next
+    };
+    story.decide_as(0, 2, again.clone(), false);
+    story.lead(0, again, 0, 0);
+    story
+}
+
+#[test]
+fn what_the_next_controller_has_inherited_decides_who_guards() {
+    both_lose_all(true).silent(&["X5"]);
+    both_lose_all(false).fires(&["D6", "X5"]);
+}
+
 /// Node 1 is elected and dies before anybody hears of it. Node 2, which it had replaced, decides, is elected again with
 /// what it wrote, and builds on that.
 #[test]
