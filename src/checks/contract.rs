@@ -32,7 +32,7 @@ use bytes::Bytes;
 use kafka::types::Offset;
 
 /// Who leads is what the quorum says; a voter that forgets may make it say anything.
-const QUORUM_BROKEN: &str =
+pub(super) const QUORUM_BROKEN: &str =
     "a fault took durable data from a voter of the metadata quorum, and it has broken its promises since";
 /// What a leader serves is what its disk says.
 const DAMAGED_LEADER: &str = "a replica led whose files a fault had changed";
@@ -80,7 +80,7 @@ impl Checks {
 
     /// A new leader holds the committed records only below `held`. Permitted or not, its log counts from now on.
     pub(super) fn leader_lacks(&mut self, at: usize, node: usize, held: Offset, end: Offset) {
-        let permitted = self.permits(at, node, held);
+        let permitted = self.permits(at, node, held, end);
         let partition = &mut self.ghost.partitions[at];
         let epoch = partition.replicas[node].leader_epoch;
         let lost = partition.replicas[node].lost;
@@ -106,6 +106,10 @@ impl Checks {
             self.marks.set(marks::PERMITTED_LOSS);
         }
         let partition = &mut self.ghost.partitions[at];
+        if permitted.is_some() {
+            // Followers begin where their leader's log begins.
+            partition.deleted_to = partition.deleted_to.max(partition.replicas[node].log.start);
+        }
         partition.drops.push(Drop {
             from: held,
             to: end,
@@ -121,15 +125,15 @@ impl Checks {
         for (other, replica) in partition.replicas.iter_mut().enumerate() {
             replica.must_hold = replica.must_hold.min(held);
             if other != node && replica.log.end() > held {
-                replica.suspended = Some(held);
+                replica.suspended = Some(replica.log.end());
             }
         }
         partition.replicas[node].lost = None;
         partition.replicas[node].suspended = None;
     }
 
-    /// Why `node` may lead with the committed records below `held` only; none if it may not.
-    fn permits(&self, at: usize, node: usize, held: Offset) -> Option<String> {
+    /// Why `node` may lead with the committed records below `held` of `end` only; none if it may not.
+    fn permits(&self, at: usize, node: usize, held: Offset, end: Offset) -> Option<String> {
         let partition = &self.ghost.partitions[at];
         if let Some(why) = self.served_in_doubt(at) {
             return Some(why.to_owned());
@@ -141,9 +145,16 @@ impl Checks {
             ));
         }
         let lost = partition.replicas[node].lost?;
-        if lost.destructive && partition.replicas[node].opened_clean {
+        if partition.replicas[node].unknowing {
             return Some(format!(
                 "broker {} lost its copy ({}) after a clean shutdown, so that neither it nor the controller could know",
+                self.name(node),
+                lost.what
+            ));
+        }
+        if partition.replicas[node].has_hole(held, end) {
+            return Some(format!(
+                "broker {} lost records before the end of its log ({}), which nobody looks at again",
                 self.name(node),
                 lost.what
             ));

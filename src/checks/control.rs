@@ -308,6 +308,7 @@ impl Checks {
             && !replica.uncertain
             && replica.doubt < super::Doubt::Damaged
             && held < end
+            && !replica.has_hole(held, end)
         {
             let (name, member, epoch) = (self.topic_name(at), self.name(member), state.partition_epoch);
             self.report.fire(Check::D6, self.now, None, || {
@@ -372,7 +373,8 @@ impl Checks {
             }
             Deferred::Unfenced { broker } => {
                 for at in 0..self.ghost.partitions.len() {
-                    let stays = |(state, _): &(State, bool)| has(state.isr | state.elr, broker);
+                    let unknowing = self.ghost.partitions[at].replicas[broker].unknowing;
+                    let stays = |(state, _): &(State, bool)| has(state.isr | state.elr, broker) && !unknowing;
                     if let Some((state, unclean)) = self.in_force(at).filter(stays) {
                         self.returned(at, broker, state, unclean);
                     }
@@ -405,6 +407,7 @@ impl Checks {
     pub(super) fn broker_registered(&mut self, node: usize, epoch: i64) {
         let state = &mut self.ghost.nodes[node];
         let before = std::mem::replace(&mut state.broker_epoch, epoch);
+        state.left_clean = false;
         let again = std::mem::replace(&mut state.registered, true);
         state.unfenced &= again && epoch == before;
         // The same incarnation may hear of its registration twice.

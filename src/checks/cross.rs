@@ -121,8 +121,17 @@ impl Checks {
         }
     }
 
+    /// A log that had to lose its tail first may be comparable again.
+    pub(super) fn resume(&mut self, at: usize, node: usize) {
+        let partition = &mut self.ghost.partitions[at];
+        if partition.replicas[node].suspended.is_some() {
+            partition.agreed(node);
+        }
+    }
+
     /// X1: below its high watermark a replica holds the committed records.
     pub(super) fn matches_committed(&mut self, at: usize, node: usize) {
+        self.resume(at, node);
         let partition = &mut self.ghost.partitions[at];
         let replica = &partition.replicas[node];
         if !replica.comparable() || replica.leader_epoch < partition.reset_epoch {

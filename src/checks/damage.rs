@@ -27,7 +27,7 @@
 
 use super::ghost::{Doubt, Lost, Role};
 use super::{Checks, marks};
-use kafka::types::{METADATA_PARTITION, NodeId, Offset};
+use kafka::types::{METADATA_PARTITION, NodeId, Offset, Uuid};
 
 /// Files whose bytes are the records themselves.
 const RECORDS: &str = ".log";
@@ -54,17 +54,28 @@ impl Checks {
             state.dirty = false;
             state.was_dirty = false;
             state.broker_epoch = 0;
+            // Another disk has the marker of another incarnation.
+            state.left_clean &= path.is_some();
         }
         let hidden = log.is_some() && path.is_some_and(|path| !path.ends_with(RECORDS));
         for at in 0..self.ghost.partitions.len() {
-            if dir.is_none_or(|dir| self.topic_name(at) == dir) {
+            if dir.is_none_or(|dir| self.may_stand_in(at, dir)) {
                 self.log_damaged(at, node, damage, hidden);
             }
         }
     }
 
     fn is_log_dir(&self, path: &str) -> bool {
-        (0..self.ghost.partitions.len()).any(|at| self.topic_name(at) == path)
+        (0..self.ghost.partitions.len()).any(|at| self.may_stand_in(at, path))
+    }
+
+    /// Whether a directory is that of a log. Of a topic that no controller has created (a fault has changed the id in
+    /// `partition.metadata`) nobody knows the name; the directory is that of a real topic.
+    fn may_stand_in(&self, at: usize, dir: &str) -> bool {
+        let id = self.ghost.partitions[at].id;
+        let nameless = id != METADATA_PARTITION && self.topics.iter().all(|(_, known)| *known != id.topic);
+        let real = |(name, _): &(String, Uuid)| dir == format!("{name}-{}", id.partition);
+        self.topic_name(at) == dir || nameless && self.topics.iter().any(real)
     }
 
     /// One log of a node is in doubt.

@@ -32,6 +32,9 @@ impl Checks {
         let state = &mut self.ghost.nodes[node];
         // A process that never registered leaves a marker without a broker epoch, which the controller takes for none.
         let unclean = how != StopKind::Exited { clean: true } || (state.up && !state.registered);
+        if how == (StopKind::Exited { clean: true }) {
+            state.left_clean = state.registered;
+        }
         state.up = false;
         state.unfenced = false;
         // One that was leaving may have written its marker already.
@@ -128,7 +131,8 @@ impl Checks {
         let wrongly_clean = clean && dirty && known && end > 0 && doubt < Doubt::Damaged;
         replica.floor = floor;
         replica.opened_in_doubt = doubt == Doubt::Damaged;
-        replica.opened_clean = clean;
+        replica.opened_clean = clean && self.ghost.nodes[node].left_clean;
+        replica.unknowing &= replica.opened_clean;
         replica.opened_end = known.then_some(end);
         replica.known = true;
         replica.open = true;
@@ -252,7 +256,7 @@ impl Checks {
         let fault = replica.fault;
         if held < committed_before {
             self.marks.set(marks::COMMITTED_LOST_LOCALLY);
-            replica.lost.get_or_insert(fault.unwrap_or(Lost {
+            replica.lose(fault.unwrap_or(Lost {
                 what: "lost without a fault",
                 injected: false,
                 destructive: false,
@@ -260,12 +264,13 @@ impl Checks {
         } else if gone && let Some(fault) = fault {
             // Its leader may have counted what nobody had committed yet, and goes on counting it until the controller
             // hears of the new incarnation and takes it out of the ISR (KIP-966).
-            replica.lost.get_or_insert(fault);
+            replica.lose(fault);
         }
+        let reset_epoch = partition.reset_epoch;
         let replica = &mut partition.replicas[node];
-        if damaged && held < partition.committed.end().min(replica.log.end()) {
+        if damaged && replica.log.get(held).is_some_and(|cell| cell.epoch < reset_epoch) {
             // An older disk may bring back what was committed once and lawfully lost since: it goes when it follows again.
-            replica.suspended = Some(held);
+            replica.suspended = Some(replica.log.end());
         }
         if !damaged || whole && !self.ghost.partitions[at].replicas[node].hidden {
             self.doubt_ended(at, node);

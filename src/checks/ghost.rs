@@ -9,7 +9,7 @@
 //! Deliberately does not know anything that a broker did not say.
 
 use super::partition::{Partition, State};
-use super::shadow::Shadow;
+use super::shadow::{Cell, Shadow};
 use super::topics::Terms;
 use kafka::note::PartitionState;
 use kafka::types::{NodeId, Offset, TopicPartition};
@@ -84,7 +84,7 @@ pub(crate) struct Replica {
     pub hidden: bool,
     /// Opened when the checkpoints that it began with were in doubt.
     pub opened_in_doubt: bool,
-    /// The clean-shutdown marker was there when it was opened.
+    /// It was opened as cleanly stopped, and so it was: the controller learns of no loss from its next registration.
     pub opened_clean: bool,
     /// What stood here before a crash, until the content after it is known.
     pub before: Option<Shadow>,
@@ -97,7 +97,10 @@ pub(crate) struct Replica {
     /// Why it lacks records that it held, committed or counted by its leader; until it has all that is committed, and
     /// either its leader or the controller knows of its new incarnation.
     pub lost: Option<Lost>,
-    /// The committed log was reset to this offset while it held more: its tail must go before it is compared.
+    /// A fault took that between a clean stop and a clean start: neither its broker nor the controller could know.
+    pub unknowing: bool,
+    /// The committed log was reset while it held more, up to this offset: it is not compared before all of that has gone
+    /// or is committed again.
     pub suspended: Option<Offset>,
     /// The controller has registered its broker since it was last in doubt.
     pub registered: bool,
@@ -154,6 +157,7 @@ impl Replica {
             uncertain: false,
             fault: None,
             lost: None,
+            unknowing: false,
             suspended: None,
             registered: true,
             crashed_at: None,
@@ -172,6 +176,21 @@ impl Replica {
         !self.uncertain && self.doubt <= Doubt::MidStep && self.lost.is_none() && self.suspended.is_none()
     }
 
+    /// It lacks records, if that is not known already.
+    pub fn lose(&mut self, lost: Lost) {
+        if self.lost.is_none() {
+            self.lost = Some(lost);
+            self.unknowing = lost.destructive && self.opened_clean;
+        }
+    }
+
+    /// A fault took the record at `offset`, while the log goes on up to `end`: a follower asks for what comes behind its
+    /// log, so neither it nor its leader can know.
+    pub fn has_hole(&self, offset: Offset, end: Offset) -> bool {
+        let gone = matches!(self.log.get(offset), None | Some(Cell::NOTHING));
+        self.lost.is_some_and(|lost| lost.destructive) && gone && self.log.end() >= end
+    }
+
     /// The next comparison with the committed log begins at the beginning.
     pub fn forget_agreement(&mut self) {
         self.agree = 0;
@@ -185,7 +204,7 @@ impl Replica {
         self.flushes = self.flushes.min(to);
         self.must_hold = self.must_hold.min(to);
         self.opened = None;
-        self.suspended = self.suspended.filter(|above| *above < to);
+        self.suspended = self.suspended.map(|until| until.min(to));
         self.epochs.retain(|(_, start)| *start < to);
     }
 }
@@ -197,6 +216,8 @@ pub(crate) struct NodeState {
     pub started: bool,
     /// The last stop was a power failure.
     pub power_lost: bool,
+    /// Its last clean stop left a marker that names the incarnation which the controller knows.
+    pub left_clean: bool,
     /// Its first destructive disk fault.
     pub struck: Option<&'static str>,
     /// Something was written since the last clean shutdown.

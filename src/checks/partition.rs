@@ -263,6 +263,7 @@ impl Partition {
         let at = committed.differs(&replica.log, at, end).unwrap_or(at.max(end));
         let at = at.min(replica.log.end());
         replica.agree = at;
+        replica.suspended = replica.suspended.filter(|until| *until > at || replica.uncertain);
         at
     }
 

@@ -130,7 +130,10 @@ impl Checks {
             fault.is_some() || !as_leader && read.as_ref().is_ok_and(strange)
         });
         let inherited = self.inherit(at, node, behind);
-        if let Some(fault) = fault.filter(|_| !inherited) {
+        // That epochs rise in every copy rests on one leader an epoch, so on a quorum whose voters do not forget.
+        let falls = base == end && tail.is_some_and(|tail| tail.epoch > epoch);
+        let mixed = falls && !as_leader && self.report.is_quorum_broken();
+        if let Some(fault) = fault.filter(|_| !inherited && !mixed) {
             let name = self.topic_name(at);
             self.report.fire(Check::I1, self.now, Some(node), || {
                 format!("A log continues without a gap, in rising epochs, with whole batches. {name} got a batch of epoch {epoch} at {base}, but {fault}.")
@@ -187,12 +190,14 @@ impl Checks {
         if begins && !replica.uncertain {
             self.settle.epochs.push((at, node, epoch, base));
         }
+        self.resume(at, node);
         self.caught_up(at, node);
     }
 
     /// The log was cut: I11, I12.
     pub(super) fn truncated(&mut self, node: usize, at: usize, from: Offset, to: Offset, reason: TruncateReason) {
-        self.ghost.nodes[node].dirty = true;
+        // Recovery leaves a log that needs none, also where a power failure undoes the cut and brings the marker back.
+        self.ghost.nodes[node].dirty |= reason != TruncateReason::Recovery;
         match reason {
             TruncateReason::Divergence => self.marks.set(marks::TRUNCATION),
             TruncateReason::HighWatermark => self.marks.set(marks::TRUNCATION_TO_HW),
@@ -266,8 +271,11 @@ impl Checks {
         } else {
             0
         };
+        // Where one of both is not known, nobody can say that what goes was committed.
+        let goes = |ours: Option<Cell>, its: Option<Cell>| ours == its && ours.is_some_and(|cell| cell != Cell::HOLE);
+        let cut = partition.committed.find(&partition.replicas[node].log, to, held, goes);
         self.report.look(Check::I11);
-        if stale || held.max(own) <= to {
+        if stale || own <= to && cut.is_none() {
             return;
         }
         let name = self.topic_name(at);
@@ -288,6 +296,7 @@ impl Checks {
 
     fn after_truncation(&mut self, at: usize, node: usize) {
         self.touch(at, node);
+        self.resume(at, node);
     }
 
     /// Records below `to` are deleted: the beginning of every later comparison.
@@ -333,7 +342,8 @@ impl Checks {
             .flatten()
             .map_or(-1, |cell| cell.epoch);
         let end = replica.log.end();
-        let holds = (start == end && before < epoch) || replica.uncertain || !replica.known;
+        let rises = before < epoch || self.report.is_quorum_broken();
+        let holds = (start == end && rises) || replica.uncertain || !replica.known;
         // An epoch without records gives way to what comes to stand in its place.
         replica
             .epochs

@@ -210,12 +210,15 @@ pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
                 class = Class::Stuck;
             }
         },
-        Ended::Panicked(words) => violations.push(Violation {
-            check: "ASSERT",
-            time_ns: run.world.now(),
-            node: None,
-            message: format!("An invariant of the subject's own code is broken: {words}"),
-        }),
+        Ended::Panicked(words) => match run.checks.assertion_excused(&words) {
+            Some(excuse) => reason = format!("{words}; excused: {excuse}"),
+            None => violations.push(Violation {
+                check: "ASSERT",
+                time_ns: run.world.now(),
+                node: None,
+                message: format!("An invariant of the subject's own code is broken: {words}"),
+            }),
+        },
     }
     if !violations.is_empty() {
         class = Class::Violated;

@@ -255,17 +255,73 @@ fn what_a_damaged_leader_serves_is_not_promised_and_what_a_damaged_follower_hold
     assert!(changed(1).found().contains(&"C1"));
 }
 
+/// Broker 1, which the controller knows or not, is stopped and comes back without its records.
+fn comes_back_without(struck: Option<&str>, clean: bool, registered: bool) -> Story {
+    let mut story = two_records();
+    story.tick();
+    if registered {
+        registered_as(&mut story, 1, 5);
+    }
+    story.note(1, Note::ShutdownCompleted);
+    story.stop(1, StopKind::Exited { clean });
+    story.strike(1, "lost_write", struck);
+    story.start(1);
+    story.open(1, 0, 0, clean);
+    story.content(1, &[]);
+    story
+}
+
+fn registered_as(story: &mut Story, node: usize, epoch: i64) {
+    let broker_epoch = BrokerEpoch(epoch);
+    story.note(node, Note::BrokerRegistered { broker_epoch });
+}
+
+#[test]
+fn a_lost_copy_serves_again_only_if_nobody_could_know() {
+    // A marker without a broker epoch, or of a disk that was another one, is none to the controller.
+    for (struck, clean, registered, found) in [
+        (Some(LOG), true, true, vec![]),
+        (Some(LOG), false, true, vec!["D6"]),
+        (Some(LOG), true, false, vec!["D6"]),
+        (None, true, true, vec!["D6"]),
+    ] {
+        let mut story = comes_back_without(struck, clean, registered);
+        story.tick();
+        story.register(1, 6);
+        story.tick();
+        story.unfence(1, 6);
+        assert_eq!(story.found(), found, "{struck:?} {clean} {registered}");
+    }
+}
+
+#[test]
+fn a_loss_that_nobody_knew_of_is_known_after_the_next_unclean_stop_and_excuses_no_leader() {
+    let mut again = comes_back_without(Some(LOG), true, true);
+    again.tick();
+    registered_as(&mut again, 1, 6);
+    again.stop(1, StopKind::Killed);
+    again.start(1);
+    again.open(1, 0, 0, false);
+    again.register(1, 7);
+    again.tick();
+    again.unfence(1, 7);
+    again.fires(&["D6"]);
+    // Its leader knows what it has fetched.
+    let mut joined = comes_back_without(Some(LOG), true, true);
+    joined.tick();
+    joined.register(1, 6);
+    joined.tick();
+    joined.unfence(1, 6);
+    joined.decide(state(0, 0, 1, &[0, 2]), false);
+    joined.silent(&[]);
+    joined.decide(state(0, 0, 2, &[0, 1, 2]), false);
+    joined.fires(&["D6"]);
+}
+
 #[test]
 fn a_lost_copy_may_lead_only_if_nobody_could_know() {
     let elected = |clean: bool| {
-        let mut story = two_records();
-        story.strike(1, "sync_lied", Some(LOG));
-        story.tick();
-        story.note(1, Note::ShutdownCompleted);
-        story.stop(1, StopKind::Exited { clean });
-        story.start(1);
-        story.open(1, 0, 0, clean);
-        story.content(1, &[]);
+        let mut story = comes_back_without(Some(LOG), clean, true);
         let next = state(1, 1, 1, &[0, 1, 2]);
         story.decide(next.clone(), false);
         story.lead(1, next, 0, 0);
@@ -386,6 +442,237 @@ fn an_older_disk_brings_back_what_was_lost_lawfully_since_then() {
     };
     returned(Some("disk_rolled_back")).silent(&["X1"]);
     assert_eq!(returned(None).found(), ["X1"]);
+}
+
+#[test]
+fn what_an_older_disk_brings_back_is_compared_once_it_has_gone_or_is_committed_again() {
+    // An unclean election has lost "a" and "b"; nothing is committed when broker 1 comes back with them.
+    let returned = |what: Option<&'static str>| {
+        let mut story = Story::with(TopicPromise {
+            unclean_leader_election: true,
+            ..TopicPromise::default()
+        });
+        story.begin();
+        story.write(0, "a");
+        story.write(1, "b");
+        story.stop(0, StopKind::Killed);
+        story.power_cycle(2, 0, &[]);
+        story.stop(1, StopKind::PowerLost);
+        let stolen = state(2, 1, 1, &[2]);
+        story.decide(stolen.clone(), true);
+        story.lead(2, stolen.clone(), 0, 0);
+        if let Some(what) = what {
+            story.strike(1, what, None);
+        }
+        story.start(1);
+        story.open(1, 2, 0, false);
+        story.content(1, &batches());
+        story.append(2, 0, 1, &["z"]);
+        story.high(2, 1, true, 1);
+        story.follow(1, stolen, 1);
+        story
+    };
+    let mut older = returned(Some("disk_rolled_back"));
+    older.silent(&["X1"]);
+    older.truncate(1, 2, 0);
+    older.lower(1, 0);
+    older.copy(1, 0, 1, &["y"], true);
+    older.high(1, 1, false, 1);
+    assert!(older.found().contains(&"X1"), "{:?}", older.found());
+}
+
+#[test]
+fn what_a_fault_took_before_the_end_of_a_log_nobody_asks_for_again() {
+    // A flipped bit in the base offset of "a" hides "b"; cut where its leader says, the log goes on at 2.
+    let joined = |what: &'static str, kept: &[Bytes], next: Offset| {
+        let mut story = two_records();
+        story.stop(1, StopKind::PowerLost);
+        story.strike(1, what, Some(LOG));
+        story.start(1);
+        story.open(1, kept.len() as Offset, 0, false);
+        story.content(1, kept);
+        story.register(1, 6);
+        story.decide(state(0, 0, 1, &[0, 2]), false);
+        story.follow(1, state(0, 0, 1, &[0, 2]), 0);
+        if next > 0 {
+            story.note(
+                1,
+                Note::Restarted {
+                    partition: TP,
+                    at: next,
+                },
+            );
+        }
+        story.append(0, 2, 0, &["c"]);
+        story.copy(2, 2, 0, &["c"], false);
+        story.high(0, 3, true, 0);
+        if next > 0 {
+            story.copy(1, next, 0, &["c"], true);
+        }
+        story.tick();
+        story.unfence(1, 6);
+        story.decide(state(0, 0, 2, &[0, 1, 2]), false);
+        story
+    };
+    let mut holed = joined("bit_flip", &[], 2);
+    holed.silent(&["D6"]);
+    let next = state(1, 1, 3, &[1, 2]);
+    holed.decide(next.clone(), false);
+    holed.lead(1, next, 3, 3);
+    holed.silent(&["X5"]);
+    let mut short = joined("bit_flip", &batches()[..1], 0);
+    short.fires(&["D6"]);
+}
+
+#[test]
+fn epochs_rise_in_every_copy_while_an_epoch_of_the_quorum_has_one_leader() {
+    let copied = |broken: bool, as_leader: bool| {
+        let mut story = amnesiac();
+        if broken {
+            voted(&mut story, 1, 1, 3);
+        }
+        for (base, epoch) in [(0, 5), (1, 3)] {
+            story.tick();
+            story.note(
+                1,
+                Note::EpochAssigned {
+                    partition: METADATA_PARTITION,
+                    epoch: LeaderEpoch(epoch),
+                    start_offset: base,
+                },
+            );
+            story.note(
+                1,
+                Note::Appended {
+                    partition: METADATA_PARTITION,
+                    base_offset: base,
+                    last_offset: base,
+                    leader_epoch: LeaderEpoch(epoch),
+                    as_leader,
+                    batch: made(base, epoch, &["m"]),
+                },
+            );
+        }
+        story
+    };
+    copied(true, false).silent(&["I1", "I3"]);
+    assert_eq!(copied(false, false).found(), ["I1", "I3"]);
+    assert!(copied(true, true).found().contains(&"I1"));
+}
+
+#[test]
+fn an_invariant_of_the_controller_rests_on_one_history_of_the_metadata() {
+    let controller = "somebody is in the ISR (src/kafka/controller/mod.rs:337)";
+    let whole = amnesiac();
+    assert_eq!(whole.checks.assertion_excused(controller), None);
+    let mut broken = amnesiac();
+    voted(&mut broken, 1, 1, 3);
+    broken.silent(&[]);
+    assert!(broken.checks.assertion_excused(controller).is_some());
+    let log = "offsets only grow (src/kafka/log/append.rs:185)";
+    assert_eq!(broken.checks.assertion_excused(log), None);
+}
+
+#[test]
+fn a_cut_takes_what_is_committed_only_where_that_is_known() {
+    // Broker 2 is back with a record that nobody had; the leader of the next epoch, whose damaged log was not read, has
+    // committed another one there.
+    let cut = |known: bool| {
+        let mut story = two_records();
+        story.append(0, 2, 0, &["c"]);
+        story.copy(2, 2, 0, &["c"], false);
+        story.stop(0, StopKind::Killed);
+        story.stop(2, StopKind::Killed);
+        story.strike(1, "bit_flip", Some(LOG));
+        story.stop(1, StopKind::Killed);
+        story.start(1);
+        story.open(1, 2, 2, false);
+        if known {
+            story.content(1, &batches());
+        }
+        let next = state(1, 1, 1, &[1]);
+        story.decide(next.clone(), false);
+        story.lead(1, next.clone(), 2, 2);
+        story.append(1, 2, 1, &["d"]);
+        story.high(1, 3, true, 1);
+        story.start(2);
+        story.open(2, 3, 0, false);
+        story.follow(2, next, 2);
+        let to = if known { 1 } else { 2 };
+        story.truncate(2, 3, to);
+        story.lower(2, to);
+        story
+    };
+    cut(false).silent(&["I11"]);
+    cut(true).fires(&["I11"]);
+}
+
+#[test]
+fn an_older_disk_is_held_to_what_was_never_lost() {
+    // Broker 1 is set back to a tail that nobody had committed: no leader can have told it a high watermark above it.
+    for (high, found) in [(1, vec![]), (2, vec!["X1"])] {
+        let mut story = Story::begun(1);
+        story.write(0, "a");
+        story.append(0, 1, 0, &["b"]);
+        story.copy(1, 1, 0, &["b"], false);
+        story.stop(0, StopKind::Killed);
+        story.stop(1, StopKind::Killed);
+        let next = state(2, 1, 1, &[2]);
+        story.decide(next.clone(), false);
+        story.lead(2, next.clone(), 1, 1);
+        story.append(2, 1, 1, &["c"]);
+        story.high(2, 2, true, 1);
+        story.strike(1, "disk_rolled_back", None);
+        story.start(1);
+        story.open(1, 2, 0, false);
+        story.content(1, &batches());
+        story.follow(1, next, high);
+        assert_eq!(story.found(), found, "{high}");
+    }
+}
+
+#[test]
+fn a_log_of_a_topic_that_nobody_created_is_in_the_directory_of_a_real_one() {
+    // A flipped bit in `partition.metadata` has made the topic's id.
+    let id = TopicPartition {
+        topic: Uuid::from_u128(TP.topic.as_u128() ^ 1 << 40),
+        ..TP
+    };
+    let opened = |story: &mut Story, end: Offset| {
+        story.start(1);
+        story.tick();
+        story.note(
+            1,
+            Note::LogOpened {
+                partition: id,
+                log_start_offset: 0,
+                log_end_offset: end,
+                recovery_point: 0,
+                clean: false,
+            },
+        );
+        story.checks.fact(Fact::LogContent {
+            node: 1,
+            partition: id,
+            batches: Bytes::from(batches()[..end as usize].concat()),
+        });
+    };
+    for (struck, found) in [
+        (LOG, vec![]),
+        ("t-0", vec![]),
+        ("t-1/00000000000000000000.log", vec!["D1", "D4"]),
+        ("u-0/00000000000000000000.log", vec!["D1", "D4"]),
+        (METADATA_LOG, vec!["D1", "D4"]),
+    ] {
+        let mut story = two_records();
+        story.stop(1, StopKind::Killed);
+        story.strike(1, "bit_flip", Some("t-0/partition.metadata"));
+        opened(&mut story, 2);
+        story.stop(1, StopKind::Killed);
+        story.strike(1, "bit_flip", Some(struck));
+        opened(&mut story, 1);
+        assert_eq!(story.found(), found, "{struck}");
+    }
 }
 
 #[test]

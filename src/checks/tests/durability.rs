@@ -186,6 +186,35 @@ fn d5_the_clean_marker_survives() {
 }
 
 #[test]
+fn d5_a_power_failure_brings_the_clean_marker_back() {
+    // It was removed, but not for good, when the next process recovered the logs and gave up.
+    let marked = |written: bool| {
+        let mut story = flushed();
+        story.tick();
+        story.note(1, Note::ShutdownCompleted);
+        story.stop(1, StopKind::Exited { clean: true });
+        story.start(1);
+        let cut = Note::Truncated {
+            partition: METADATA_PARTITION,
+            from: 1,
+            to: 1,
+            reason: TruncateReason::Recovery,
+        };
+        story.note(1, cut);
+        if written {
+            metadata(&mut story, 1, 0, 1, "m0");
+        }
+        story.stop(1, StopKind::KilledMidStep);
+        story.stop(1, StopKind::PowerLost);
+        story.start(1);
+        story.open(1, 3, 3, true);
+        story
+    };
+    marked(false).silent(&["D5"]);
+    marked(true).fires(&["D5"]);
+}
+
+#[test]
 fn content_is_wanted_after_a_power_failure_and_not_after_a_kill() {
     let mut story = flushed();
     story.stop(1, StopKind::Killed);
