@@ -31,6 +31,8 @@ pub struct Active {
 
 impl Active {
     /// Takes over from the committed image.
+    ///
+    /// Errors: `Invalid` if that is not what controllers decide; whatever followed from it would be wrong, too.
     pub fn activate(
         config: &NodeConfig,
         image: &MetadataImage,
@@ -38,16 +40,19 @@ impl Active {
         epoch: LeaderEpoch,
         now: Now,
         out: &mut Outbox,
-    ) -> Active {
-        out.note(Note::ControllerActivated { epoch });
+    ) -> Result<Active, LogError> {
         let controller = Controller::activate(image.clone(), &config.settings, config.rules, entropy, now, epoch)
             .of_cluster(&config.cluster_id);
-        Active {
+        if controller.flaw().is_some() {
+            return Err(LogError::Invalid("the metadata says what no controller decides"));
+        }
+        out.note(Note::ControllerActivated { epoch });
+        Ok(Active {
             controller,
             epoch,
             waiting: VecDeque::new(),
             written: image.offset,
-        }
+        })
     }
 
     /// The metadata as it has been decided.

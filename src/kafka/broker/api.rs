@@ -193,7 +193,7 @@ impl Broker {
 
     /// Takes office, or leaves it, as the quorum says. A leader is active once it has applied everything that was
     /// committed up to and including the first record of its own epoch.
-    pub(super) fn follow_leadership(&mut self, now: Now, out: &mut Outbox) {
+    pub(super) fn follow_leadership(&mut self, now: Now, out: &mut Outbox) -> Result<(), LogError> {
         let epoch = self.quorum.epoch();
         let leads = self.quorum.is_leader();
         if self
@@ -211,7 +211,8 @@ impl Broker {
                 .is_some_and(|start| self.image.offset > start)
         {
             let entropy = crate::Entropy(self.entropy.next_u64());
-            self.active = Some(Active::activate(&self.config, &self.image, entropy, epoch, now, out));
+            self.active = Some(Active::activate(&self.config, &self.image, entropy, epoch, now, out)?);
         }
+        Ok(())
     }
 }

@@ -70,7 +70,7 @@ impl Broker {
             self.since_snapshot += batches.len() as u64;
             self.on_image(&delta, now, disk, out)?;
         }
-        self.follow_leadership(now, out);
+        self.follow_leadership(now, out)?;
         if let (Some(active), Some(high_watermark)) = (&mut self.active, self.quorum.high_watermark()) {
             active.on_committed(high_watermark, out);
         }

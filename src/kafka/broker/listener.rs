@@ -63,6 +63,11 @@ impl Listener {
         );
     }
 
+    /// All that are open.
+    pub fn connections(&self) -> Vec<ConnId> {
+        self.peers.keys().copied().collect()
+    }
+
     /// Bytes came in; ask [`Listener::next`] afterwards.
     pub fn on_received(&mut self, conn: ConnId, bytes: Bytes, outputs: &mut Vec<Output>) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };

@@ -76,6 +76,8 @@ pub struct Broker {
     next_forward: u64,
     shutdown: shutdown::Shutdown,
     meta_properties: CheckpointFile,
+    /// The marker of the last clean stop is gone for good.
+    prepared: bool,
     exited: bool,
     /// Reused between steps.
     answered: Vec<Answered>,
@@ -104,7 +106,8 @@ impl Broker {
             LastStop::Unclean => None,
         };
         // IMPORTANT: the marker goes, for good, before anything is written: a crash from here on must be seen as one
-        // (KAFKA-10471). Its removal is in the directory, so that is what must be synced.
+        // (KAFKA-10471). Its removal is in the directory, so that is what must be synced; until then a power failure may
+        // bring it back, to vouch for what was torn. Kafka removes it without a sync.
         if !config.rules.has(crate::rules::Rule::CleanMarkerSurvives) {
             remove_clean_shutdown(disk).map_err(LogError::Disk)?;
         }
@@ -144,12 +147,13 @@ impl Broker {
             next_forward: 0,
             shutdown: shutdown::Shutdown::default(),
             meta_properties,
+            prepared: false,
             exited: false,
             answered: Vec::new(),
             entropy,
             config,
         };
-        broker.settle(None, now, disk, out)?;
+        broker.settle(Vec::new(), now, disk, out)?;
         Ok(broker)
     }
 
@@ -160,13 +164,27 @@ impl Broker {
         if self.exited || closing {
             return;
         }
-        let result = self.dispatch(input, now, disk, out);
-        if let Err(error) = result.and_then(|touched| self.settle(touched, now, disk, out)) {
+        if let Err(error) = self.advance(input, now, disk, out) {
             let reason = error.to_string();
             out.note(Note::LogDirFailed { reason: reason.clone() });
             out.outputs.push(Output::Exit { reason, clean: false });
             self.exited = true;
         }
+    }
+
+    fn advance(&mut self, input: Input, now: Now, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
+        let was_prepared = self.prepared;
+        let touched = self.dispatch(input, now, disk, out)?;
+        if !self.prepared || self.shutdown.is_closing() {
+            // It hears, but takes nothing up.
+            return self.advance_shutdown(now, disk, out);
+        }
+        let ready = if was_prepared {
+            touched.into_iter().collect()
+        } else {
+            self.listener.connections()
+        };
+        self.settle(ready, now, disk, out)
     }
 
     /// Takes the input in; gives the connection on which a request may wait now.
@@ -198,7 +216,8 @@ impl Broker {
                 }
             }
             Input::SyncDone { tag, result } => self.on_sync_done(&tag, result, now, disk, out)?,
-            Input::Deadline => self.on_deadline(now, disk, out)?,
+            Input::Deadline if self.prepared => self.on_deadline(now, disk, out)?,
+            Input::Deadline => {}
             Input::Shutdown => self.on_terminate(now, disk, out)?,
         }
         Ok(None)
@@ -218,6 +237,7 @@ impl Broker {
             }
             (SyncOwner::Checkpoint, serving) if tag.seq == SEQ_MARKER_REMOVED => {
                 result.map_err(LogError::Disk)?;
+                self.prepared = true;
                 if let Some(serving) = serving {
                     serving.lifecycle.on_prepared(now);
                 }
@@ -238,7 +258,7 @@ impl Broker {
 
     /// When the node wants to be woken.
     pub fn next_deadline(&self) -> Option<Nanos> {
-        if self.exited || self.shutdown.is_closing() {
+        if self.exited || self.shutdown.is_closing() || !self.prepared {
             return None;
         }
         let serving = self.serving.as_ref();
@@ -286,12 +306,11 @@ impl Broker {
     /// that waited behind an answer are taken up.
     fn settle(
         &mut self,
-        touched: Option<ConnId>,
+        mut ready: Vec<ConnId>,
         now: Now,
         disk: &mut dyn Disk,
         out: &mut Outbox,
     ) -> Result<(), LogError> {
-        let mut ready: Vec<ConnId> = touched.into_iter().collect();
         loop {
             for call in std::mem::take(&mut out.calls) {
                 self.call(call, None, now, out);

@@ -299,51 +299,54 @@ impl Controller {
     }
 
     fn assert_well_formed(&self, touched: &MetadataDelta) {
-        for partition in &touched.partitions {
-            self.assert_partition_well_formed(*partition);
-        }
-        if !self.elr_enabled() {
-            return;
-        }
-        for broker in touched.brokers.iter().filter(|broker| !self.is_active(**broker)) {
-            let holds = |state: &crate::note::PartitionState| state.isr.contains(broker);
-            assert!(
-                self.partitions_where(holds).is_empty(),
-                "broker {broker} may not be in an ISR"
-            );
-        }
+        let flaw = self.flaw_among(touched.partitions.iter().copied(), touched.brokers.iter().copied());
+        assert!(flaw.is_none(), "{}", flaw.unwrap_or_default());
     }
 
-    fn assert_partition_well_formed(&self, partition: TopicPartition) {
-        let Some(state) = self.image.partition(partition) else {
-            return;
-        };
-        for replica in state.isr.iter().chain(&state.elr) {
-            assert!(
-                state.replicas.contains(replica),
-                "{partition:?}: {replica} is no replica"
-            );
+    /// What the metadata says that no controller decides; none if it is sound. A disk that lies can bring it about.
+    pub fn flaw(&self) -> Option<String> {
+        self.flaw_among(
+            self.partitions_where(|_| true).into_iter(),
+            self.image.brokers.keys().copied(),
+        )
+    }
+
+    fn flaw_among(
+        &self,
+        mut partitions: impl Iterator<Item = TopicPartition>,
+        mut brokers: impl Iterator<Item = NodeId>,
+    ) -> Option<String> {
+        let of_partition = partitions.find_map(|partition| self.flaw_of_partition(partition));
+        if of_partition.is_some() || !self.elr_enabled() {
+            return of_partition;
         }
-        assert!(
-            !state.isr.iter().any(|replica| state.elr.contains(replica)),
-            "{partition:?}: ISR and ELR overlap"
-        );
-        assert!(
-            state.leader.is_none_or(|leader| state.isr.contains(&leader)),
-            "{partition:?}: a leader out of sync"
-        );
-        if self.elr_enabled() {
-            let idle = state.isr.iter().find(|replica| !self.is_active(**replica));
-            assert!(
-                idle.is_none(),
-                "{partition:?}: {idle:?} is fenced or leaving and in the ISR"
-            );
-            let enough = state.isr.len() >= self.min_isr(partition.topic);
-            assert!(
-                !enough || state.elr.is_empty(),
-                "{partition:?}: an ELR beside a sufficient ISR"
-            );
+        brokers.find_map(|broker| {
+            let holds = |state: &crate::note::PartitionState| state.isr.contains(&broker);
+            let wrong = !self.is_active(broker) && !self.partitions_where(holds).is_empty();
+            wrong.then(|| format!("broker {broker} may not be in an ISR"))
+        })
+    }
+
+    fn flaw_of_partition(&self, partition: TopicPartition) -> Option<String> {
+        let state = self.image.partition(partition)?;
+        let mut holders = state.isr.iter().chain(&state.elr);
+        if let Some(replica) = holders.find(|replica| !state.replicas.contains(replica)) {
+            return Some(format!("{partition:?}: {replica} is no replica"));
         }
+        if state.isr.iter().any(|replica| state.elr.contains(replica)) {
+            return Some(format!("{partition:?}: ISR and ELR overlap"));
+        }
+        if state.leader.is_some_and(|leader| !state.isr.contains(&leader)) {
+            return Some(format!("{partition:?}: a leader out of sync"));
+        }
+        if !self.elr_enabled() {
+            return None;
+        }
+        if let Some(idle) = state.isr.iter().find(|replica| !self.is_active(**replica)) {
+            return Some(format!("{partition:?}: {idle:?} is fenced or leaving and in the ISR"));
+        }
+        let enough = state.isr.len() >= self.min_isr(partition.topic);
+        (enough && !state.elr.is_empty()).then(|| format!("{partition:?}: an ELR beside a sufficient ISR"))
     }
 }
 

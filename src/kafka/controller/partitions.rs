@@ -59,6 +59,19 @@ impl Controller {
         configured.min(replicas.unwrap_or(1))
     }
 
+    /// Whether the leader counts by the present `min.insync.replicas`. It hears of it from the metadata log, but of the ISR
+    /// that it has asked for already from the answer, so it may commit with an ISR that is below a raised minimum.
+    fn leader_knows_minimum(&self, partition: TopicPartition) -> bool {
+        let (Some(topic), Some(state)) = (self.image.topics.get(&partition.topic), self.image.partition(partition))
+        else {
+            return false;
+        };
+        let set = ["", topic.name.as_str()].map(|name| self.image.minimum_set_at.get(name).copied());
+        let set = set.into_iter().flatten().max();
+        let heard = state.leader.and_then(|leader| self.sessions.metadata_offset(leader));
+        set.is_none_or(|set| heard.is_some_and(|heard| heard >= set))
+    }
+
     /// How a leader is looked for when nobody asked for one.
     pub(super) fn usual_election(&self, topic: Uuid) -> Election {
         match self
@@ -79,9 +92,29 @@ impl Controller {
             .collect()
     }
 
-    /// What a partition becomes with the ISR `target_isr`; `departed` may not lead, whatever the image says.
+    /// What a partition becomes with the ISR `target_isr`; `departed` may not lead, whatever the image says. Its leader
+    /// hears of it from the metadata log, after all that stands before it.
     pub(super) fn partition_change(
         &self,
+        partition: TopicPartition,
+        target_isr: Vec<NodeId>,
+        election: Election,
+        departed: Option<Departure>,
+    ) -> Option<Change> {
+        self.change_with(self.min_isr(partition.topic), partition, target_isr, election, departed)
+    }
+
+    /// As its leader has asked for; it hears of it from the answer, and commits by the minimum that it knows.
+    pub(super) fn change_for_leader(&self, partition: TopicPartition, target_isr: Vec<NodeId>) -> Option<Change> {
+        let known = self.leader_knows_minimum(partition);
+        let min_isr = if known { self.min_isr(partition.topic) } else { 1 };
+        let election = self.usual_election(partition.topic);
+        self.change_with(min_isr, partition, target_isr, election, None)
+    }
+
+    fn change_with(
+        &self,
+        min_isr: usize,
         partition: TopicPartition,
         target_isr: Vec<NodeId>,
         election: Election,
@@ -96,7 +129,7 @@ impl Controller {
             partition,
             state: self.image.partition(partition)?,
             last_known_elr: self.image.last_known_elr(partition),
-            min_isr: self.min_isr(partition.topic),
+            min_isr,
             elr_enabled: self.elr_enabled(),
             election,
             target_isr,

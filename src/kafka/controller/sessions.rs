@@ -70,6 +70,11 @@ impl Sessions {
         session.metadata_offset = metadata_offset;
     }
 
+    /// The last metadata record that a broker says it has applied.
+    pub fn metadata_offset(&self, broker: NodeId) -> Option<Offset> {
+        self.by_broker.get(&broker).map(|session| session.metadata_offset)
+    }
+
     /// A broker was fenced: whatever it was leaving for, it may go.
     pub fn fence(&mut self, broker: NodeId) {
         if let Some(session) = self.by_broker.get_mut(&broker) {

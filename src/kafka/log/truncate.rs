@@ -64,15 +64,16 @@ impl Log {
         let from = self.log_end_offset;
         self.tail.truncate(end);
         self.lower_end(end);
-        if self.epochs.truncate_from_end(end) {
-            self.write_epochs(disk)?;
-        }
+        // It is done, whatever becomes of the epoch cache.
         out.note(Note::Truncated {
             partition: self.partition,
             from,
             to: end,
             reason,
         });
+        if self.epochs.truncate_from_end(end) {
+            self.write_epochs(disk)?;
+        }
         self.flush(out);
         Ok(true)
     }

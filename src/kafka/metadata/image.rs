@@ -68,7 +68,10 @@ pub struct MetadataImage {
     pub topic_ids: BTreeMap<String, Uuid>,
     /// Topic configs by topic name; the empty name holds the cluster's defaults.
     pub configs: BTreeMap<String, BTreeMap<String, String>>,
-    /// Sum of the digests of all entries above; kept by `apply`.
+    /// Where `min.insync.replicas` was last changed, by topic name as in `configs`; after a snapshot at its end. Whoever
+    /// has not applied that record still counts by an older minimum. It depends on the way here: it is not in the digest.
+    pub minimum_set_at: BTreeMap<String, Offset>,
+    /// Sum of the digests of all other entries; kept by `apply`.
     digest: u64,
 }
 
@@ -187,7 +190,14 @@ impl MetadataImage {
                     self.set_partition(*partition, state, last_known_elr.as_deref(), delta);
                 }
             }
-            Record::Config { topic, name, value } => self.set_config(topic, name, value.as_deref(), delta),
+            Record::Config { topic, name, value } => {
+                // A new topic's leaders hear of it together with their partitions, which come later.
+                let of_topic = |id: &Uuid| !self.topics[id].partitions.is_empty();
+                if name == "min.insync.replicas" && self.topic_ids.get(topic).is_none_or(of_topic) {
+                    self.minimum_set_at.insert(topic.clone(), offset);
+                }
+                self.set_config(topic, name, value.as_deref(), delta);
+            }
             Record::NoOp => {}
         }
     }
@@ -246,6 +256,7 @@ impl MetadataImage {
             delta.configs.insert(topic.name.clone());
         }
         self.topic_ids.remove(&topic.name);
+        self.minimum_set_at.remove(&topic.name);
         delta.removed_topics.insert(id);
     }
 

@@ -205,12 +205,19 @@ impl Quorum {
         let to = to.min(self.log.log_end_offset());
         // IMPORTANT: what is committed is on a majority, and so in the log of every leader. A leader that lacks it owes
         // its office to a disk that forgot; Kafka's nodes stop here, and so does this one, with its log untouched.
-        if self.high_watermark.is_some_and(|committed| to < committed) {
+        let below = |end: Offset| self.high_watermark.is_some_and(|committed| end < committed);
+        if below(to) {
             return Err(LogError::Invalid(
                 "the quorum's leader wants the log cut below the high watermark",
             ));
         }
         self.log.truncate_to(to, TruncateReason::Divergence, disk, out)?;
+        // A batch goes whole, and no committed one holds the cut, unless a disk has changed it.
+        if below(self.log.log_end_offset()) {
+            return Err(LogError::Invalid(
+                "a batch of the metadata log holds the high watermark",
+            ));
+        }
         // A flush under way may or may not count after a truncation: what is not durable yet is asked for again.
         self.flush_asked = self.log.recovery_point().min(to);
         Ok(())

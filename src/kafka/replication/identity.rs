@@ -6,7 +6,7 @@
 //!
 //! Sources: Kafka's PartitionMetadataFile, KAFKA-14616, KAFKA-16157.
 
-use crate::disk::{Disk, FileId, SyncTarget};
+use crate::disk::{Disk, DiskError, FileId, SyncTarget};
 use crate::log::LogError;
 use crate::log::identity::{id_text, parse_id};
 use crate::machine::{Outbox, SyncOwner};
@@ -108,8 +108,19 @@ impl Identities {
     }
 
     /// One sync is done. True if it was one of these.
-    pub fn on_sync_done(&mut self, seq: u64, disk: &mut dyn Disk) -> bool {
-        if let Some((id, file)) = self.syncs.remove(&seq) {
+    pub fn on_sync_done(
+        &mut self,
+        seq: u64,
+        result: Result<(), DiskError>,
+        disk: &mut dyn Disk,
+    ) -> Result<bool, DiskError> {
+        let ours = self.syncs.remove(&seq);
+        match result {
+            // Its directory went while the sync was on its way.
+            Err(DiskError::NotFound) if ours.is_some_and(|(id, _)| !self.is_pending(id)) => {}
+            result => result?,
+        }
+        if let Some((id, file)) = ours {
             if let Some(file) = file {
                 disk.close(file);
             }
@@ -120,7 +131,7 @@ impl Identities {
                 }
             }
         }
-        (FIRST_SYNC_SEQ..FIRST_CHECKPOINT_SEQ).contains(&seq)
+        Ok((FIRST_SYNC_SEQ..FIRST_CHECKPOINT_SEQ).contains(&seq))
     }
 
     /// Whether a replica must wait.
@@ -169,5 +180,32 @@ mod tests {
         assert_eq!(parse_dir("meta.properties"), None);
         assert_eq!(parse_dir("t-0-stray"), None);
         assert_eq!(parse_dir("t-99999999999"), None);
+    }
+
+    #[test]
+    fn a_sync_that_finds_no_directory_is_no_failure_once_the_replica_is_gone() {
+        let id = TopicPartition {
+            topic: Uuid::from_u128(1),
+            partition: 0,
+        };
+        let begun = || {
+            let (mut disk, mut out) = (MemDisk::new(), Outbox::default());
+            let mut identities = Identities::default();
+            write("t-0", id.topic, &mut disk).unwrap();
+            identities.sync(id, "t-0", &mut disk, &mut out).unwrap();
+            (identities, disk)
+        };
+        let seq = FIRST_SYNC_SEQ + 2;
+        for (gone, error, expected) in [
+            (true, DiskError::NotFound, Ok(true)),
+            (false, DiskError::NotFound, Err(DiskError::NotFound)),
+            (true, DiskError::Io, Err(DiskError::Io)),
+        ] {
+            let (mut identities, mut disk) = begun();
+            if gone {
+                identities.forget(id);
+            }
+            assert_eq!(identities.on_sync_done(seq, Err(error), &mut disk), expected);
+        }
     }
 }

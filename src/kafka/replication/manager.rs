@@ -279,8 +279,8 @@ impl ReplicaManager {
                 }
             }
             SyncOwner::Checkpoint => {
-                result.map_err(LogError::Disk)?;
-                if self.identities.on_sync_done(tag.seq, disk) {
+                let identity = self.identities.on_sync_done(tag.seq, result, disk);
+                if identity.map_err(LogError::Disk)? {
                     self.settle_deferred(now, disk, out)?;
                 } else {
                     if self.checkpoints.on_sync_done(tag.seq, disk, out)? {

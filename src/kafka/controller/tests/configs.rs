@@ -98,6 +98,7 @@ fn a_lower_minimum_clears_the_elr_at_once() {
         if topic.is_empty() {
             cluster.set_config("", "min.insync.replicas", Some("2"));
             cluster.set_config("t", "min.insync.replicas", None);
+            cluster.beat(1);
         }
         cluster.propose(&[1]);
         assert_eq!(cluster.view(), (1, vec![1], vec![2, 3]));
@@ -106,6 +107,26 @@ fn a_lower_minimum_clears_the_elr_at_once() {
         assert_eq!(cluster.set_config(topic, "min.insync.replicas", Some("1")), E::NONE);
         assert_eq!(cluster.view(), (1, vec![1], vec![]));
         assert_eq!(cluster.state().leader_epoch.0, 0);
+    }
+}
+
+/// It commits with an ISR of two, of which it hears from the answer, before it hears of the minimum of three.
+#[test]
+fn nobody_becomes_eligible_under_a_leader_that_has_not_heard_of_a_higher_minimum() {
+    for topic in ["t", ""] {
+        let mut cluster = Cluster::of_three();
+        if topic.is_empty() {
+            cluster.set_config("t", "min.insync.replicas", None);
+        }
+        assert_eq!(cluster.set_config(topic, "min.insync.replicas", Some("3")), E::NONE);
+        for other in [2, 3] {
+            cluster.beat(other);
+        }
+        cluster.propose(&[1, 2]);
+        assert_eq!(cluster.view(), (1, vec![1, 2], vec![]));
+        cluster.beat(1);
+        cluster.propose(&[1]);
+        assert_eq!(cluster.view(), (1, vec![1], vec![2]));
     }
 }
 

@@ -199,3 +199,42 @@ fn random_histories_keep_every_partition_well_formed() {
         assert!(times > 5, "{what}: {times}");
     }
 }
+
+#[test]
+fn a_controller_finds_metadata_that_none_decides_before_it_decides_by_it() {
+    let sound = Cluster::of_three();
+    let partition = sound.id("t", 0);
+    let lost = |record: Record| {
+        let mut image = sound.mirror.clone();
+        image.apply(&record, image.offset, EPOCH, &mut MetadataDelta::default());
+        Controller::activate(image, &settings(), Rules::NONE, Entropy(5), sound.now(), EPOCH).flaw()
+    };
+    let change = |isr: Vec<NodeId>, elr: Vec<NodeId>| Record::PartitionChange {
+        partition,
+        leader: None,
+        isr: Some(isr),
+        elr: Some(elr),
+        last_known_elr: None,
+        replicas: None,
+    };
+    let node = NodeId;
+    assert_eq!(lost(change(vec![node(1)], vec![node(2)])), None);
+    assert_eq!(sound.controller.flaw(), None);
+    // What takes a broker out of the ISR is a change of the partition; here only the broker's own is left.
+    let fenced = Record::BrokerRegistrationChange {
+        broker: node(2),
+        broker_epoch: crate::types::BrokerEpoch(sound.broker_epoch(2)),
+        fenced: Some(true),
+        in_controlled_shutdown: None,
+    };
+    for (record, words) in [
+        (change(vec![node(1), node(4)], vec![]), "no replica"),
+        (change(vec![node(1)], vec![node(1)]), "overlap"),
+        (change(vec![node(2)], vec![]), "a leader out of sync"),
+        (change(vec![node(1), node(2)], vec![node(3)]), "beside a sufficient ISR"),
+        (fenced, "is fenced or leaving and in the ISR"),
+    ] {
+        let flaw = lost(record).unwrap_or_default();
+        assert!(flaw.contains(words), "{flaw} is not {words}");
+    }
+}

@@ -223,3 +223,23 @@ fn nothing_is_written_behind_a_cut_that_is_not_durable() {
     assert_eq!(f.all(), [(0, 0, 0), (1, 1, 2), (2, 2, 2)]);
     assert_eq!(f.segments(), [0]);
 }
+
+#[test]
+fn a_cut_is_told_though_the_disk_fails_right_after_it() {
+    for steps in 0.. {
+        let mut f = nine();
+        f.out.notes.clear();
+        f.disk.fail_after(steps, DiskError::Full);
+        let reason = TruncateReason::Divergence;
+        let done = f.log.truncate_to(2, reason, &mut f.disk, &mut f.out);
+        let told = f
+            .out
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::Truncated { to: 2, .. }));
+        assert_eq!(told, f.log.log_end_offset() == 2, "{steps}");
+        if done.is_ok() {
+            break;
+        }
+    }
+}
