@@ -7,7 +7,8 @@ use crate::run::{self, Class, Layout, Observer, Options, Outcome};
 use crate::scenario::{self, Expect};
 use kafka::Note;
 use serde_json::json;
-use sim::fault::NodeId;
+use sim::disk::Strike;
+use sim::fault::{Fault, NodeId};
 use sim::random::Tape;
 use sim::step::Stepped;
 use sim::world::World;
@@ -129,6 +130,16 @@ struct Teller {
 }
 
 impl Teller {
+    /// What the world does, in every log.
+    fn world(&mut self, time_ns: u64, kind: &str, words: &str) {
+        if self.out.is_some() {
+            self.write(&json!({"step": self.index, "time_ns": time_ns, kind: words}));
+        }
+        if self.log.is_some() {
+            println!("{:>10.6} {:<6} {words}", time_ns as f64 / 1e9, "world");
+        }
+    }
+
     fn write(&mut self, line: &serde_json::Value) {
         if let Some(out) = &mut self.out
             && let Err(error) = writeln!(out, "{line}")
@@ -165,6 +176,20 @@ impl Observer for Teller {
             let node = stepped.node.map_or("-", |node| &self.names[usize::from(node.0)]);
             println!("{:>10.6} {node:<6} {:?}", stepped.time as f64 / 1e9, stepped.label);
         }
+    }
+
+    fn fault(&mut self, time_ns: u64, fault: &Fault) {
+        let mut words = format!("{fault:?}");
+        for (number, name) in self.names.iter().enumerate() {
+            words = words.replace(&format!("NodeId({number})"), name);
+        }
+        self.world(time_ns, "fault", &words);
+    }
+
+    fn strike(&mut self, time_ns: u64, node: NodeId, strike: &Strike) {
+        let place = strike.path.as_deref().unwrap_or("the whole disk");
+        let words = format!("{} struck {place} of {}", strike.what, self.names[usize::from(node.0)]);
+        self.world(time_ns, "strike", &words);
     }
 
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {

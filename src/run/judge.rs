@@ -167,14 +167,15 @@ pub(super) fn power_lost(checks: &mut Checks, layout: &Layout, fault: &Fault) {
 }
 
 /// Tells the checks what of durable data faults have taken or changed, so that it is not held against the brokers.
-pub(super) fn strikes(world: &mut World<Cluster>, checks: &mut Checks, layout: &Layout) {
-    for node in layout.server_nodes() {
-        for strike in world.disk_mut(node).take_strikes() {
-            checks.fact(Fact::DiskDamaged {
+pub(super) fn strikes(run: &mut Run<'_>) {
+    for node in run.layout.server_nodes() {
+        for strike in run.world.disk_mut(node).take_strikes() {
+            run.checks.fact(Fact::DiskDamaged {
                 node: node.0,
                 what: strike.what,
                 path: strike.path.as_deref(),
             });
+            run.struck.push((node, strike));
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::scenario::Scenario;
 use kafka::client::{Op, StartFrom};
 use kafka::{ClientNote, Note, Uuid};
 use script::{Deed, Script};
+use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
 use sim::random::{Stream, Streams, Tape};
 use sim::step::{Label, Stepped};
@@ -51,6 +52,10 @@ pub struct Options {
 pub trait Observer {
     /// A step has been carried out; its notes follow.
     fn step(&mut self, _stepped: &Stepped, _world: &World<Cluster>, _layout: &Layout) {}
+    /// A fault was injected.
+    fn fault(&mut self, _time_ns: u64, _fault: &Fault) {}
+    /// A fault has taken or changed durable data, now or long after it was injected.
+    fn strike(&mut self, _time_ns: u64, _node: NodeId, _strike: &Strike) {}
     /// A machine said something.
     fn note(&mut self, _time_ns: u64, _node: NodeId, _note: &Note) {}
 }
@@ -130,6 +135,9 @@ struct Run<'s> {
     notes: Notes,
     /// Reused: what was said in the step at hand.
     heard: Vec<(NodeId, Note)>,
+    /// Injected, and what they struck, since the last time that somebody listened.
+    injected: Vec<Fault>,
+    struck: Vec<(NodeId, Strike)>,
     checks: Checks,
     users: Vec<User>,
     plan: Vec<(u64, Planned)>,
@@ -178,6 +186,8 @@ impl<'s> Run<'s> {
             created: BTreeMap::new(),
             verified: BTreeMap::new(),
             heard: Vec::new(),
+            injected: Vec::new(),
+            struck: Vec::new(),
             until: options.until,
             steps: 0,
             traffic: false,
@@ -480,7 +490,8 @@ impl<'s> Run<'s> {
             return;
         }
         judge::power_lost(&mut self.checks, &self.layout, fault);
-        judge::strikes(&mut self.world, &mut self.checks, &self.layout);
+        judge::strikes(self);
+        self.injected.push(fault.clone());
         if fault.disturbs() {
             *self.faults.entry(fault.kind()).or_default() += 1;
         }
@@ -489,7 +500,13 @@ impl<'s> Run<'s> {
     /// Hands what was said, and what happened to nodes and disks, to whoever listens.
     fn hear(&mut self, observer: &mut dyn Observer) {
         let time_ns = self.world.now();
-        judge::strikes(&mut self.world, &mut self.checks, &self.layout);
+        judge::strikes(self);
+        for fault in self.injected.drain(..) {
+            observer.fault(time_ns, &fault);
+        }
+        for (node, strike) in self.struck.drain(..) {
+            observer.strike(time_ns, node, &strike);
+        }
         judge::lifecycle(self);
         std::mem::swap(&mut *self.notes.borrow_mut(), &mut self.heard);
         for (node, note) in &self.heard {
