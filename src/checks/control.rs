@@ -320,7 +320,7 @@ impl Checks {
     /// The last decided state that the newest quorum leader has in its log. One that only a controller before it has is
     /// not forgotten, for it may be committed yet: a later leader may have it, if this one commits nothing.
     /// With it, whether that was an unclean election.
-    fn in_force(&self, at: usize) -> Option<(State, bool)> {
+    pub(super) fn in_force(&self, at: usize) -> Option<(State, bool)> {
         let newest = self.quorum.newest();
         let leader = newest.and_then(|(epoch, id)| Some((epoch, self.ghost.node(NodeId(id))?)));
         let partition = &self.ghost.partitions[at];
@@ -339,7 +339,8 @@ impl Checks {
             let log = &self.ghost.partitions[metadata].replicas[node].log;
             pending.after < log.start || log.get(pending.after).is_some_and(written)
         };
-        pending.controller_epoch >= epoch || self.ghost.find(&METADATA_PARTITION).is_some_and(inherited)
+        let before = pending.after < self.quorum.start_of(epoch);
+        pending.controller_epoch >= epoch || before && self.ghost.find(&METADATA_PARTITION).is_some_and(inherited)
     }
 
     /// What waited for the end of the step: X7, D6.

@@ -126,17 +126,22 @@ impl Checks {
             return None;
         }
         let partition = &self.ghost.partitions[at];
-        let source = if partition.is_metadata() {
-            self.quorum
-                .leader_of(self.quorum.epoch(node))
-                .and_then(|leader| self.ghost.node(NodeId(leader)))
-        } else {
-            partition.leaders.get(&partition.replicas[node].leader_epoch).copied()
-        };
-        [Some(node), source].into_iter().flatten().find_map(|node| {
+        let in_doubt = |node: usize| {
             let replica = &partition.replicas[node];
             replica.fault.filter(|_| replica.doubt == Doubt::Damaged)
-        })
+        };
+        if !partition.is_metadata() {
+            let source = partition.leaders.get(&partition.replicas[node].leader_epoch);
+            return in_doubt(node).or_else(|| source.and_then(|source| in_doubt(*source)));
+        }
+        // An epoch may have had another leader before, which a voter has forgotten.
+        let epoch = self.quorum.epoch(node);
+        let first = self
+            .quorum
+            .leader_of(epoch)
+            .and_then(|first| self.ghost.node(NodeId(first)));
+        let now = (0..self.context.brokers).filter(|node| self.quorum.leads_in(*node, epoch));
+        [node].into_iter().chain(first).chain(now).find_map(in_doubt)
     }
 
     /// A log has got what only damage explains: it is in doubt itself from now on. False: nothing explains it.

@@ -25,8 +25,9 @@ impl Checks {
             return;
         }
         let doubt = match how {
-            StopKind::Killed | StopKind::Exited { .. } => Doubt::None,
-            StopKind::KilledMidStep => Doubt::MidStep,
+            StopKind::Killed | StopKind::Exited { clean: true } => Doubt::None,
+            // It gave up inside a step, for what its disk said.
+            StopKind::KilledMidStep | StopKind::Exited { clean: false } => Doubt::MidStep,
             StopKind::PowerLost => Doubt::PowerLost,
         };
         let state = &mut self.ghost.nodes[node];
@@ -56,6 +57,8 @@ impl Checks {
             // A stop inside the recovery from a power failure does not make the failure undone.
             replica.fault = replica.fault.or(power_failure);
             replica.doubt = replica.doubt.max(doubt);
+            // Until the next start: the power may fail next.
+            replica.broken_off |= doubt == Doubt::MidStep;
             if unclean || replica.doubt == Doubt::Damaged {
                 replica.crashed_at = Some(self.now);
             }
@@ -109,6 +112,8 @@ impl Checks {
             _ if !known => 0,
             Doubt::None => was,
             Doubt::MidStep => committed_here.min(was),
+            // A cut that nobody heard of takes nothing that is committed.
+            Doubt::PowerLost if replica.broken_off => replica.durable.min(committed_here),
             Doubt::PowerLost => replica.durable,
             Doubt::Damaged => 0,
         };
@@ -130,6 +135,7 @@ impl Checks {
             && recovery_point > synced.max(start);
         let wrongly_clean = clean && dirty && known && end > 0 && doubt < Doubt::Damaged;
         replica.floor = floor;
+        replica.broken_off = false;
         replica.opened_in_doubt = doubt == Doubt::Damaged;
         replica.opened_clean = clean && self.ghost.nodes[node].left_clean;
         replica.unknowing &= replica.opened_clean;
@@ -295,7 +301,10 @@ impl Checks {
         if replica.doubt == Doubt::Damaged || replica.uncertain {
             return;
         }
-        let (start, durable) = (replica.log.start, replica.durable);
+        let (start, mut durable) = (replica.log.start, replica.durable);
+        if replica.broken_off {
+            durable = durable.min(self.ghost.partitions[at].agreed(node));
+        }
         let (read, _) = self.read_log(at, start, content);
         let log = &self.ghost.partitions[at].replicas[node].log;
         let missing = log.find(&read, start, durable, |ours, its| match (ours, its) {

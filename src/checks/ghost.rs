@@ -80,6 +80,8 @@ pub(crate) struct Replica {
     pub synced: Offset,
     /// Since its content was last known.
     pub doubt: Doubt,
+    /// Its process ended inside a step, which may have cut it unheard.
+    pub broken_off: bool,
     /// It hit a file that says something else than records: knowing those does not end the doubt.
     pub hidden: bool,
     /// Opened when the checkpoints that it began with were in doubt.
@@ -158,6 +160,7 @@ impl Replica {
             fault: None,
             lost: None,
             unknowing: false,
+            broken_off: false,
             suspended: None,
             registered: true,
             crashed_at: None,

@@ -344,7 +344,10 @@ impl Checks {
             Note::BrokerUnfenced { .. } => self.ghost.nodes[node].unfenced = true,
             Note::ShutdownStarted => self.ghost.nodes[node].shutting_down = true,
             Note::ShutdownCompleted => self.ghost.nodes[node].dirty = false,
-            Note::LogDirFailed { .. } => self.marks.set(marks::LOG_DIR_FAILED),
+            Note::LogDirFailed { .. } => {
+                self.marks.set(marks::LOG_DIR_FAILED);
+                self.gave_up(node);
+            }
             quorum => self.quorum_note(node, quorum),
         }
     }

@@ -34,6 +34,8 @@ struct Member {
 pub(super) struct Quorum {
     members: Vec<Member>,
     leaders: BTreeMap<i32, i32>,
+    /// Where the log of each epoch's leader ended when it began: what is below may be inherited.
+    starts: BTreeMap<i32, Offset>,
     images: BTreeMap<Offset, (u64, usize)>,
     recent: VecDeque<(u64, Offset)>,
     active: Option<usize>,
@@ -46,6 +48,7 @@ impl Quorum {
         Quorum {
             members: vec![Member::default(); nodes],
             leaders: BTreeMap::new(),
+            starts: BTreeMap::new(),
             images: BTreeMap::new(),
             recent: VecDeque::new(),
             active: None,
@@ -97,6 +100,16 @@ impl Quorum {
     /// Whether a node takes itself for the leader.
     pub(super) fn leads(&self, node: usize) -> bool {
         self.members[node].leads.is_some()
+    }
+
+    /// Where an epoch's leader began; 0 if that is not known.
+    pub(super) fn start_of(&self, epoch: i32) -> Offset {
+        self.starts.get(&epoch).copied().unwrap_or(0)
+    }
+
+    /// Whether it leads in this epoch.
+    pub(super) fn leads_in(&self, node: usize, epoch: i32) -> bool {
+        self.members[node].leads == Some(epoch)
     }
 
     /// How far a node has applied the metadata.
@@ -214,6 +227,7 @@ impl Checks {
     fn became_quorum_leader(&mut self, node: usize, epoch: i32, first: Offset) {
         let id = self.name(node);
         self.led_by(node, epoch, id);
+        self.quorum.starts.insert(epoch, first);
         let member = &mut self.quorum.members[node];
         member.leads = Some(epoch);
         member.epoch = member.epoch.max(epoch);

@@ -50,6 +50,12 @@ impl Checks {
         }
     }
 
+    /// A process gives up inside a step: what it leaves half done ends with it.
+    pub(super) fn gave_up(&mut self, node: usize) {
+        self.settle.replicas.retain(|(_, whose)| *whose != node);
+        self.settle.epochs.retain(|(_, whose, ..)| *whose != node);
+    }
+
     /// I2.
     fn settle_bounds(&mut self, at: usize, node: usize) {
         let replica = &self.ghost.partitions[at].replicas[node];
@@ -111,6 +117,7 @@ impl Checks {
         let begins =
             last_cell.is_none_or(|last| last != Cell::HOLE && last.epoch != epoch) && replica.opened_end != Some(base);
         let read = batch::first(bytes);
+        let falls = tail.is_some_and(|tail| tail.epoch > epoch);
         let fault = match read {
             Err(why) => Some(format!("the batch {why}")),
             Ok(batch) if (batch.base, batch.last, batch.epoch) != (base, last, epoch) => Some(format!(
@@ -118,7 +125,7 @@ impl Checks {
                 batch.base, batch.last, batch.epoch
             )),
             Ok(_) if base != end && !replica.uncertain => Some(format!("the log ended at {end}")),
-            Ok(_) if tail.is_some_and(|tail| tail.epoch > epoch) => Some(format!(
+            Ok(_) if falls => Some(format!(
                 "the record before is of epoch {}",
                 tail.map_or(-1, |tail| tail.epoch)
             )),
@@ -131,8 +138,7 @@ impl Checks {
         });
         let inherited = self.inherit(at, node, behind);
         // That epochs rise in every copy rests on one leader an epoch, so on a quorum whose voters do not forget.
-        let falls = base == end && tail.is_some_and(|tail| tail.epoch > epoch);
-        let mixed = falls && !as_leader && self.report.is_quorum_broken();
+        let mixed = base == end && falls && !as_leader && self.report.is_quorum_broken();
         if let Some(fault) = fault.filter(|_| !inherited && !mixed) {
             let name = self.topic_name(at);
             self.report.fire(Check::I1, self.now, Some(node), || {

@@ -339,6 +339,37 @@ fn both_lose_all(inherited: bool) -> Story {
     story
 }
 
+/// Controller 2 resigned before it could write what it had decided; its successor has snapshotted since.
+#[test]
+fn a_decision_that_was_never_written_is_not_inherited_though_the_log_there_is_gone() {
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    story.decide(with_elr(state(0, 0, 1, &[0]), &[1]), false);
+    story.tick();
+    story.note(
+        0,
+        Note::BecameQuorumLeader {
+            epoch: LeaderEpoch(2),
+            epoch_start_offset: 0,
+        },
+    );
+    metadata(&mut story, 0, 0, 2, "its own");
+    story.tick();
+    story.note(
+        0,
+        Note::LogStartAdvanced {
+            partition: METADATA_PARTITION,
+            to: 1,
+        },
+    );
+    let at = story.checks.partition(TP);
+    assert_eq!(story.checks.ghost.partitions[at].pending.len(), 1);
+    assert_eq!(
+        story.checks.in_force(at).map(|(state, _)| state.partition_epoch),
+        Some(0)
+    );
+}
+
 #[test]
 fn what_the_next_controller_has_inherited_decides_who_guards() {
     both_lose_all(true).silent(&["X5"]);

@@ -693,3 +693,49 @@ fn an_older_disk_brings_its_own_recovery_point_with_it() {
     again(1).silent(&["D5"]);
     assert!(again(2).found().contains(&"D5"));
 }
+
+#[test]
+fn epochs_that_fall_in_a_log_are_explained_by_a_quorum_that_broke() {
+    let falls = |broken: bool, base: Offset| {
+        let mut story = amnesiac();
+        if broken {
+            voted(&mut story, 1, 1, 3);
+        }
+        for (base, epoch) in [(0, 4), (base, 3)] {
+            story.tick();
+            story.note(
+                2,
+                Note::Appended {
+                    partition: METADATA_PARTITION,
+                    base_offset: base,
+                    last_offset: base,
+                    leader_epoch: LeaderEpoch(epoch),
+                    as_leader: false,
+                    batch: made(base, epoch, &["m"]),
+                },
+            );
+        }
+        story.found().contains(&"I1")
+    };
+    assert!(!falls(true, 1));
+    assert!(falls(true, 2), "a gap is no matter of epochs");
+    assert!(falls(false, 1), "nothing has broken");
+}
+
+#[test]
+fn damage_comes_from_who_leads_now_also_where_a_voter_has_forgotten_an_earlier_leader_of_the_epoch() {
+    // Voter 0 led epoch 1. Voter 1, which forgot that, stands for it again and leads, on a disk that then changes.
+    let copied = |struck: &'static str| {
+        let mut story = amnesiac();
+        voted(&mut story, 1, 1, 3);
+        story.tick();
+        leads(&mut story, 1, 1, 0);
+        led(&mut story, 2, 1, 2);
+        metadata(&mut story, 1, 0, 1, "m0");
+        story.strike(1, "bit_flip", Some(struck));
+        metadata(&mut story, 2, 1 << 20, 1, "m0");
+        story.found().contains(&"I1")
+    };
+    assert!(!copied(METADATA_LOG));
+    assert!(copied(LOG));
+}

@@ -65,6 +65,25 @@ fn d1_a_kill_in_a_step_may_hide_an_append_but_takes_nothing_committed() {
 }
 
 #[test]
+fn d1_a_process_that_gives_up_in_a_step_may_hide_a_cut_of_what_is_not_committed() {
+    // `d` is flushed here, and on nobody else's disk.
+    let stopped = |how: StopKind, end: Offset| {
+        let mut story = flushed();
+        story.copy(1, 3, 0, &["d"], false);
+        story.flush(1, 4);
+        story.stop(1, how);
+        story.stop(1, StopKind::PowerLost);
+        story.start(1);
+        story.open(1, end, 0, false);
+        story.found().contains(&"D1")
+    };
+    let gave_up = StopKind::Exited { clean: false };
+    assert!(!stopped(gave_up, 3) && !stopped(StopKind::KilledMidStep, 3));
+    assert!(stopped(gave_up, 2), "committed");
+    assert!(stopped(StopKind::Killed, 3), "nothing was broken off");
+}
+
+#[test]
 fn d1_garbage_after_recovery() {
     let mut story = flushed();
     let mut content = batches(&["a", "b"]);

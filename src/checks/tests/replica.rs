@@ -272,3 +272,30 @@ fn i11_a_cut_within_what_is_deleted_elsewhere() {
     story.truncate(1, 2, 0);
     story.silent(&["I11"]);
 }
+
+#[test]
+fn i2_a_process_that_gives_up_in_a_step_leaves_nothing_to_compare() {
+    for (gives_up, found) in [(true, vec![]), (false, vec!["I2"])] {
+        let mut story = Story::begun(1);
+        story.write(0, "a");
+        story.write(1, "b");
+        story.high(1, 2, false, 0);
+        story.tick();
+        story.note(
+            1,
+            Note::Truncated {
+                partition: TP,
+                from: 2,
+                to: 1,
+                reason: TruncateReason::Recovery,
+            },
+        );
+        if gives_up {
+            let reason = "no space left on device".to_owned();
+            story.note(1, Note::LogDirFailed { reason });
+        }
+        story.tick();
+        let found_now: Vec<_> = story.found().into_iter().filter(|check| *check == "I2").collect();
+        assert_eq!(found_now, found);
+    }
+}
