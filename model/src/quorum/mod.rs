@@ -7,7 +7,8 @@
 //! ```
 //!
 //! What it leaves out: observers, snapshots, changes of the voters, time (whoever does not lead may campaign), refusals that
-//! carry nothing but an epoch (a node hears of a later epoch from requests alone), fetches of a process that has died.
+//! carry nothing but an epoch (a node hears of a later epoch from requests alone), fetches of a process that has died, and
+//! that a voter which has just fetched from its leader grants no pre-vote (KIP-996).
 //! A record is named by its offset and epoch, so two records of one leader at one place could not be told apart.
 //!
 //! Sources: KIP-595, KIP-996; Ongaro, *Consensus: Bridging Theory and Practice*, chapter 3; Vanlightly's `kraft` modules.

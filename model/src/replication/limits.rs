@@ -31,8 +31,9 @@ pub struct Limits {
     pub parks: bool,
     /// Leaders ask for a smaller, a larger ISR.
     pub isr_changes: [bool; 2],
-    /// What a leader may do by itself it does at once: raise its high watermark, and ask for who is in sync. Else it may
-    /// leave it for later, or for ever.
+    /// As implementations do where the protocol leaves a choice: what a leader may do by itself it does at once (raise its
+    /// high watermark, ask for who is in sync), all that lag leave the ISR together, and the controller elects the first in
+    /// the order of the assignment. Else it may be left for later, or for ever, and be any.
     pub eager: bool,
     /// The controller takes living brokers for dead, too.
     pub false_alarms: bool,
@@ -164,10 +165,17 @@ impl Limits {
         }
         if self.isr_changes[0] && leadership.proposal.is_none() {
             let isr = state.view(replica).isr;
-            actions.extend(isr.without(replica).iter().map(|other| Action::ProposeIsr {
-                leader: replica,
-                isr: isr.without(other),
-            }));
+            let lags = |other: &Replica| leadership.ends[usize::from(*other)] != Some(broker.log.end());
+            let lagging = isr.without(replica).iter().filter(lags);
+            if self.eager {
+                let isr = lagging.fold(isr, Set::without);
+                actions.push(Action::ProposeIsr { leader: replica, isr });
+            } else {
+                actions.extend(lagging.map(|other| Action::ProposeIsr {
+                    leader: replica,
+                    isr: isr.without(other),
+                }));
+            }
         }
     }
 
@@ -205,6 +213,11 @@ impl Limits {
         }
     }
 
+    /// An implementation elects the first in the order of the assignment; the protocol leaves the choice.
+    fn first_or_all(&self, choices: impl Iterator<Item = Option<Replica>>) -> impl Iterator<Item = Option<Replica>> {
+        choices.take(if self.eager { 1 } else { usize::MAX })
+    }
+
     fn propose_decisions(&self, protocol: &Protocol, state: &State, replica: Replica, actions: &mut Vec<Action>) {
         if !self.may_decide(state) {
             return;
@@ -215,15 +228,24 @@ impl Limits {
         match fenced {
             true if broker.up && broker.epoch == 0 => {
                 let choices = protocol.choices(state, isr.without(replica), state.controller.fenced);
-                actions.extend(choices.map(|elect| Action::Register { broker: replica, elect }));
+                actions.extend(
+                    self.first_or_all(choices)
+                        .map(|elect| Action::Register { broker: replica, elect }),
+                );
             }
             true if broker.up => {
                 let choices = protocol.choices(state, isr, state.controller.fenced.without(replica));
-                actions.extend(choices.map(|elect| Action::Unfence { broker: replica, elect }));
+                actions.extend(
+                    self.first_or_all(choices)
+                        .map(|elect| Action::Unfence { broker: replica, elect }),
+                );
             }
             false if !broker.up || self.false_alarms || broker.epoch == 0 => {
                 let choices = protocol.choices(state, isr.without(replica), state.controller.fenced.with(replica));
-                actions.extend(choices.map(|elect| Action::Fence { broker: replica, elect }));
+                actions.extend(
+                    self.first_or_all(choices)
+                        .map(|elect| Action::Fence { broker: replica, elect }),
+                );
             }
             _ => {}
         }

@@ -54,7 +54,7 @@ impl Exhibit {
             },
             Flaw::NoFetchEpochFencing => Exhibit {
                 flaw,
-                breaks: "X11",
+                breaks: "X3",
                 cluster: (3, 1),
                 limits: Limits {
                     eager: true,

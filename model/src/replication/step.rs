@@ -44,7 +44,7 @@ impl Protocol {
         }
     }
 
-    /// All replicas empty, in sync and aware of it.
+    /// All replicas empty, in sync and aware of it: the leader has heard of everybody.
     pub fn initial(&self, leader: Replica) -> State {
         let version = Version {
             leader: Some(leader),
@@ -79,9 +79,16 @@ impl Protocol {
             network: Vec::new(),
             outside: Outside::default(),
         };
-        for replica in Set::first(self.replicas).iter() {
+        let all = Set::first(self.replicas);
+        for replica in all.iter() {
             self.apply_metadata(&mut state, replica, 0)
                 .expect("the first version is for everybody");
+        }
+        if let Role::Leader(leadership) = &mut state.brokers[usize::from(leader)].role {
+            for follower in all.without(leader).iter() {
+                leadership.ends[usize::from(follower)] = Some(0);
+                leadership.incarnations[usize::from(follower)] = 1;
+            }
         }
         state
     }
