@@ -3,6 +3,7 @@
 //! This file is the whole difference between the simulated world and the real one, together with `run.rs`: it turns
 //! the world's events into the machines' inputs and their outputs into the world's effects, and decides nothing.
 
+use crate::valve::SharedValve;
 use bytes::Bytes;
 use kafka::broker::Broker;
 use kafka::client::{Admin, ClientInput, Consumer, Op, Producer};
@@ -37,6 +38,7 @@ pub struct Cluster {
     roles: Vec<Role>,
     hosts: Rc<BTreeMap<String, NodeId>>,
     notes: Notes,
+    valve: Option<SharedValve>,
 }
 
 impl Cluster {
@@ -46,7 +48,13 @@ impl Cluster {
             roles,
             hosts: Rc::new(hosts),
             notes,
+            valve: None,
         }
+    }
+
+    /// From the next start on, processes send through a valve.
+    pub fn set_valve(&mut self, valve: SharedValve) {
+        self.valve = Some(valve);
     }
 }
 
@@ -74,6 +82,7 @@ pub struct Process {
     out: Outbox,
     syncs: BTreeMap<u64, SyncTag>,
     next_sync: u64,
+    valve: Option<SharedValve>,
 }
 
 fn at(now: Now) -> kafka::Now {
@@ -132,6 +141,7 @@ impl Boot for Cluster {
             out,
             syncs: BTreeMap::new(),
             next_sync: 0,
+            valve: self.valve.clone(),
         };
         process.flush(effects);
         Some(process)
@@ -167,18 +177,38 @@ impl Process {
         self.flush(effects);
     }
 
+    /// A request that no client sent, as if it had come in on a connection of its own.
+    pub fn by_hand(&mut self, now: Now, conn: u64, request: Bytes, disk: &mut Disk, effects: &mut Vec<Effect>) {
+        let conn = ConnId(conn);
+        let Machine::Broker(broker) = &mut self.machine else {
+            unreachable!("only brokers are asked by hand");
+        };
+        broker.step(at(now), Input::Accepted { conn }, &mut SimDisk(disk), &mut self.out);
+        let received = Input::Received { conn, bytes: request };
+        broker.step(at(now), received, &mut SimDisk(disk), &mut self.out);
+        self.flush(effects);
+    }
+
     /// Turns outputs into effects.
     fn flush(&mut self, effects: &mut Vec<Effect>) {
         for output in self.out.outputs.drain(..) {
             effects.push(match output {
                 Output::Connect { conn, host, port: _ } => {
                     // A name that nobody has resolves to this very node, where nobody listens for it.
-                    Effect::Connect {
-                        conn: conn.0,
-                        to: self.hosts.get(&host).copied().unwrap_or(self.node),
+                    let to = self.hosts.get(&host).copied().unwrap_or(self.node);
+                    if let Some(valve) = &self.valve {
+                        valve.borrow_mut().connecting(self.node, conn.0, to);
                     }
+                    Effect::Connect { conn: conn.0, to }
                 }
-                Output::Send { conn, bytes } => Effect::Send { conn: conn.0, bytes },
+                Output::Send { conn, bytes } => {
+                    let passed = match &self.valve {
+                        Some(valve) => valve.borrow_mut().pass(self.node, conn.0, bytes),
+                        None => Some(bytes),
+                    };
+                    let Some(bytes) = passed else { continue };
+                    Effect::Send { conn: conn.0, bytes }
+                }
                 Output::Close { conn } => Effect::Close { conn: conn.0 },
                 Output::PauseReading { conn } => Effect::PauseReading { conn: conn.0 },
                 Output::ResumeReading { conn } => Effect::ResumeReading { conn: conn.0 },
@@ -217,7 +247,12 @@ impl Program for Process {
                 conn: ConnId(conn),
                 bytes,
             },
-            Event::Closed { conn } => Input::Closed { conn: ConnId(conn) },
+            Event::Closed { conn } => {
+                if let Some(valve) = &self.valve {
+                    valve.borrow_mut().closed(self.node, conn);
+                }
+                Input::Closed { conn: ConnId(conn) }
+            }
             Event::SyncDone { token, result } => {
                 let tag = self.syncs.remove(&token).expect("a sync ends once");
                 Input::SyncDone {

@@ -6,7 +6,11 @@ use crate::scenario::{ModelQuestion, Scenario};
 use model::catalogue::{self, Visitor, Wrong};
 use model::check::{Answer, Limits, Options, Outcome, Progress, Spec, Stop, Trace, Verdict, VerdictOf, check_with};
 use serde::Serialize;
+use serde_json::{Value, json};
 use stateright::Expectation;
+
+/// Version of counterexample files.
+pub const COUNTEREXAMPLE_VERSION: u32 = 1;
 
 /// What a search found, whatever was searched.
 #[derive(Clone, Debug, Serialize)]
@@ -64,7 +68,7 @@ pub struct Path {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
     /// The action with its parameters by name.
-    pub action: serde_json::Value,
+    pub action: Value,
     /// What happened, in a sentence.
     pub words: String,
     /// The state after it.
@@ -182,6 +186,13 @@ impl Found {
         }
     }
 
+    /// The properties that are broken, with their traces.
+    pub fn counterexamples(&self) -> impl Iterator<Item = (&Property, &Path)> {
+        let broken = |property: &&Property| property.answer == "counterexample";
+        let broken = self.properties.iter().filter(broken);
+        broken.filter_map(|property| Some((property, property.path.as_ref()?)))
+    }
+
     /// Whether it is what the scenario expects. A property that is broken is so, however far the search came.
     pub fn judge(&self, asked: &ModelQuestion) -> Judgement {
         let mut wrong = Vec::new();
@@ -216,6 +227,21 @@ impl Found {
             (true, false) => Judgement::AsExpected,
         }
     }
+}
+
+/// The file of a counterexample: `check --out` writes it, [`crate::run::path::Path`] reads it.
+pub fn counterexample(scenario: &Scenario, property: &Property, path: &Path, commit: Option<&str>) -> Value {
+    json!({
+        "schema_version": COUNTEREXAMPLE_VERSION,
+        "scenario": scenario.name,
+        "commit": commit,
+        "model": scenario.model,
+        "rules": scenario.rules,
+        "property": property.name,
+        "states": property.states,
+        "initial": path.initial,
+        "steps": path.steps,
+    })
 }
 
 fn told<S: Spec>(spec: &S, trace: &Trace<S::State, S::Action>) -> Path {

@@ -18,3 +18,4 @@ pub mod run;
 pub mod scenario;
 pub mod story;
 pub mod sweep;
+pub mod valve;

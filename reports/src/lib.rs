@@ -2,4 +2,5 @@
 
 pub mod moment;
 pub mod searched;
+pub mod sides;
 pub mod table;

@@ -2,7 +2,7 @@
 
 use super::files::{commit, escape, find, write_whole};
 use super::{CheckArgs, Failure};
-use crate::exhaustive::{Budget, Found, Judgement, Path, Property, ask};
+use crate::exhaustive::{Budget, Found, Judgement, Path, Property, ask, counterexample};
 use crate::scenario::Scenario;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::check::{Limits, Progress};
@@ -13,7 +13,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Version of the JSON lines and of counterexample files.
+/// Version of the JSON lines.
 const SCHEMA_VERSION: u32 = 1;
 
 pub(super) fn parse_gib(text: &str) -> Result<f64, String> {
@@ -178,7 +178,7 @@ fn tell(done: &[Checked]) {
         }
         if done.len() == 1 || checked.code() == 1 {
             let mut printed: Vec<(&str, &Path)> = Vec::new();
-            for (property, path) in counterexamples(&checked.found) {
+            for (property, path) in checked.found.counterexamples() {
                 let name = property.name;
                 println!("\n{}: {name} is broken.", checked.scenario.name);
                 match printed.iter().find(|(_, printed)| *printed == path) {
@@ -225,14 +225,6 @@ fn details(checked: &Checked) {
     }
 }
 
-fn counterexamples(found: &Found) -> impl Iterator<Item = (&Property, &Path)> {
-    let broken = found
-        .properties
-        .iter()
-        .filter(|property| property.answer == "counterexample");
-    broken.filter_map(|property| Some((property, property.path.as_ref()?)))
-}
-
 /// A trace as numbered sentences, between its first and its last state.
 fn steps(path: &Path) -> String {
     let indented = |state: &str| state.lines().map(|line| format!("      {line}\n")).collect::<String>();
@@ -273,18 +265,8 @@ fn write_counterexamples(dir: &std::path::Path, done: &[Checked], commit: Option
     std::fs::create_dir_all(dir)
         .map_err(|error| Failure::machine(&format!("cannot create {}", dir.display()), &error))?;
     for checked in done {
-        for (property, path) in counterexamples(&checked.found) {
-            let file = json!({
-                "schema_version": SCHEMA_VERSION,
-                "scenario": checked.scenario.name,
-                "commit": commit,
-                "model": checked.scenario.model,
-                "rules": checked.scenario.rules,
-                "property": property.name,
-                "states": property.states,
-                "initial": path.initial,
-                "steps": path.steps,
-            });
+        for (property, path) in checked.found.counterexamples() {
+            let file = counterexample(&checked.scenario, property, path, commit);
             let mut text = serde_json::to_string_pretty(&file).expect("a counterexample is JSON");
             text.push('\n');
             let name = format!("{}-{}.json", checked.scenario.name, file_name(property.name));
@@ -316,7 +298,9 @@ fn junit(done: &[Checked]) -> String {
             checked.found.seconds
         );
         let verdict = escape(&checked.verdict());
-        let detail: String = counterexamples(&checked.found)
+        let detail: String = checked
+            .found
+            .counterexamples()
             .map(|(property, path)| format!("{}\n{}", property.name, steps(path)))
             .collect();
         match checked.code() {

@@ -9,11 +9,13 @@
 //! | 4 | the healed cluster did not converge |
 //! | 5 | a mark was not reached within its duty |
 //! | 6 | the machine failed us, or a search was cut: neither pass nor fail |
+//! | 7 | the cluster refuses a step of a path: it is stricter than the specification |
 
 mod check;
 mod explore;
 mod files;
 mod inspect;
+mod path;
 mod replay;
 mod step;
 mod sweep;
@@ -31,7 +33,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 as expected; 1 a check broken, or an expected violation not found; 2 bad input; \
 3 the same seed gave two digests; 4 not converged; 5 a mark not reached within its duty; 6 the machine failed us, or a \
-search was cut.";
+search was cut; 7 the cluster refuses a step of a path (`replay --path`).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -113,9 +115,15 @@ struct SweepArgs {
 struct ReplayArgs {
     /// Scenario file
     file: PathBuf,
-    /// The seed
-    #[arg(long, env = "SIM_SEED")]
-    seed: u64,
+    /// The seed [default with --path: 0]
+    #[arg(long, env = "SIM_SEED", required_unless_present = "path")]
+    seed: Option<u64>,
+    /// Follow a counterexample of the specification, as `check --out` writes it, on the cluster of the scenario
+    #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play"])]
+    path: Option<PathBuf>,
+    /// Leave the scenario's rules off
+    #[arg(long, requires = "path")]
+    without_rules: bool,
     /// Write every step and note as JSON lines
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -195,7 +203,8 @@ impl Failure {
     fn only_model() -> Failure {
         Failure {
             code: 2,
-            text: "there is no cluster to simulate: the scenario asks the specification alone (`highwater check`)"
+            text: "no seed runs here: the scenario asks the specification (`highwater check`), and its cluster, if it has \
+                   one, follows paths (`highwater replay --path`)"
                 .to_owned(),
         }
     }

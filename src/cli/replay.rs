@@ -16,6 +16,10 @@ use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
+    if let Some(path) = &args.path {
+        return super::path::replay(args, path);
+    }
+    let seed = args.seed.expect("the command line asks for it");
     let scenario = scenario::load(&args.file)?;
     if !scenario.simulates() {
         return Err(Failure::only_model());
@@ -26,9 +30,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         tape,
         until: args.until,
     };
-    let command = sweep::replay_command(&args.file, args.seed);
+    let command = sweep::replay_command(&args.file, seed);
     if args.step {
-        return step::walk(&scenario, args.seed, &options);
+        return step::walk(&scenario, seed, &options);
     }
     eprintln!("{command}");
     let writing = args.trace.clone();
@@ -45,7 +49,6 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         observer.out = Some(BufWriter::new(file));
     }
     observer.names = Layout::of(&scenario).names;
-    let seed = args.seed;
     let shared = Arc::new(scenario);
     let for_thread = Arc::clone(&shared);
     let run = move || {

@@ -13,6 +13,7 @@
 mod judge;
 mod outcome;
 mod panics;
+pub mod path;
 mod script;
 mod setup;
 mod workload;
@@ -159,6 +160,10 @@ struct Run<'s> {
 
 impl<'s> Run<'s> {
     fn new(scenario: &'s Scenario, seed: u64, options: &Options) -> Run<'s> {
+        Run::within(scenario, seed, options, WorldConfig::default())
+    }
+
+    fn within(scenario: &'s Scenario, seed: u64, options: &Options, config: WorldConfig) -> Run<'s> {
         let mut streams = Streams::new(seed);
         if options.record {
             streams = streams.recording();
@@ -174,7 +179,7 @@ impl<'s> Run<'s> {
             .iter()
             .map(|name| NodeSpec { name: name.clone() })
             .collect();
-        let world = World::new(cluster, nodes, &streams, WorldConfig::default());
+        let world = World::new(cluster, nodes, &streams, config);
         Run {
             checks: Checks::new(judge::context(scenario, &layout)),
             users: workload::users(scenario, &streams),
@@ -208,6 +213,15 @@ impl<'s> Run<'s> {
     }
 
     fn phases(&mut self, observer: &mut dyn Observer) -> Result<(), Ended> {
+        self.boot(observer);
+        self.create_topics(observer)?;
+        self.traffic(observer)?;
+        self.heal(observer)?;
+        self.verify(observer)
+    }
+
+    /// Starts every node.
+    fn boot(&mut self, observer: &mut dyn Observer) {
         for node in 0..self.layout.names.len() {
             self.apply(&Fault::Start {
                 node: NodeId(node as u16),
@@ -215,10 +229,6 @@ impl<'s> Run<'s> {
         }
         self.hear(observer);
         self.world.schedule_marker(TICK_NS, Marker::Tick.id());
-        self.create_topics(observer)?;
-        self.traffic(observer)?;
-        self.heal(observer)?;
-        self.verify(observer)
     }
 
     /// Creates the scenario's topics and waits until every broker leads and follows what it should.

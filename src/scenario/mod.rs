@@ -26,7 +26,8 @@ pub struct Scenario {
     /// Claims about Kafka that it puts on trial, by their ids (`N01` ...).
     #[serde(default)]
     pub claims: Vec<String>,
-    /// Brokers and controllers; left out if the scenario asks the specification alone.
+    /// Brokers and controllers; left out if the scenario asks the specification alone. Without `duration_ms`, a cluster
+    /// that follows the specification's counterexamples (`replay --path`) and has no run of its own.
     #[serde(default, skip_serializing_if = "Cluster::is_absent")]
     pub cluster: Cluster,
     /// Topics that exist from the start.
@@ -59,8 +60,13 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Whether there is a cluster to simulate; if not, only the specification is asked.
+    /// Whether seeds run; if not, the specification alone is asked, and the cluster, if there is one, follows its paths.
     pub fn simulates(&self) -> bool {
+        self.has_cluster() && self.duration_ms > 0
+    }
+
+    /// Whether there is a cluster.
+    pub fn has_cluster(&self) -> bool {
         !self.cluster.is_absent()
     }
 }

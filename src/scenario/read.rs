@@ -92,10 +92,13 @@ impl Lint<'_> {
 
     fn all(&mut self) -> Lines {
         self.names()?;
-        if self.scenario.simulates() {
-            self.durations()?;
+        let follows_paths = self.scenario.model.is_some() && self.scenario.duration_ms == 0;
+        if self.scenario.has_cluster() {
             self.cluster()?;
             self.topics()?;
+        }
+        if self.scenario.has_cluster() && !follows_paths {
+            self.durations()?;
             self.clients()?;
             self.faults()?;
         } else {
@@ -127,7 +130,7 @@ impl Lint<'_> {
         Ok(())
     }
 
-    /// Without a cluster, what would be done to it is a mistake.
+    /// Where no seed runs, what would be done to a cluster is a mistake.
     fn nothing_to_simulate(&self) -> Lines {
         let scenario = self.scenario;
         self.ensure(
@@ -135,11 +138,16 @@ impl Lint<'_> {
             "cluster",
             "there is neither a cluster to simulate nor a `model` to ask",
         )?;
+        let missing = if scenario.has_cluster() {
+            "duration_ms"
+        } else {
+            "cluster"
+        };
         let faults = &scenario.faults;
         let clients = &scenario.clients;
         let clients = clients.producers.len() + clients.consumers.len() + clients.admins.len();
         for (field, absent) in [
-            ("topics", scenario.topics.is_empty()),
+            ("topics", scenario.topics.is_empty() || scenario.has_cluster()),
             ("clients", clients == 0),
             ("faults", faults.swarm.is_none() && faults.script.is_empty()),
             ("duration_ms", scenario.duration_ms == 0),
@@ -149,7 +157,9 @@ impl Lint<'_> {
             self.ensure(
                 absent,
                 field,
-                "asks something of a cluster, but `cluster` is left out; the specification's answer is in `model`",
+                format!(
+                    "asks something of a run, but `{missing}` is left out; the specification's answer is in `model`"
+                ),
             )?;
         }
         Ok(())

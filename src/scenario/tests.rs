@@ -187,6 +187,20 @@ fn a_scenario_may_ask_the_specification_alone() {
 }
 
 #[test]
+fn a_cluster_without_a_duration_follows_paths_and_no_seed_runs() {
+    let text = ASKS_THE_MODEL_ALONE.replacen("\"model\"", "\"cluster\": { \"brokers\": 2 }, \"model\"", 1);
+    let scenario = parse("good.json", &text).expect("valid");
+    assert!(scenario.has_cluster() && !scenario.simulates());
+    let wrong = text.replacen(
+        "\"brokers\": 2",
+        "\"brokers\": 2, \"properties\": { \"moon\": \"1\" }",
+        1,
+    );
+    let error = parse("bad.json", &wrong).expect_err("the cluster is looked at all the same");
+    assert_eq!(error.place, "cluster.properties[\"moon\"]");
+}
+
+#[test]
 fn a_question_that_cannot_be_asked_is_refused_with_its_place() {
     let refuses = |from: &str, to: &str, words: &[&str]| {
         assert!(ASKS_THE_MODEL_ALONE.contains(from), "the sample has no `{from}`");
@@ -236,6 +250,11 @@ fn a_question_that_cannot_be_asked_is_refused_with_its_place() {
         "\"model\"",
         "\"duration_ms\": 5, \"model\"",
         &["duration_ms", "but `cluster` is left out"],
+    );
+    refuses(
+        "\"model\"",
+        "\"cluster\": { \"brokers\": 1 }, \"clients\": { \"consumers\": [{ \"topics\": [] }] }, \"model\"",
+        &["clients", "but `duration_ms` is left out"],
     );
     let neither = parse("bad.json", r#"{ "name": "x", "description": "" }"#).expect_err("it asks nothing");
     assert!(

@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub quorum_leader: Option<NodeId>,
     /// Epoch of the quorum.
     pub quorum_epoch: LeaderEpoch,
+    /// Where it stands in the quorum (see [`Quorum::current_state`](crate::quorum::Quorum::current_state)).
+    pub quorum_state: &'static str,
     /// Whether it is the active controller.
     pub active_controller: bool,
     /// Metadata committed, as far as it knows.
@@ -81,6 +83,7 @@ impl Broker {
             broker_epoch: self.serving.as_ref().and_then(|serving| serving.lifecycle.epoch()),
             quorum_leader: self.quorum.leader(),
             quorum_epoch: self.quorum.epoch(),
+            quorum_state: self.quorum.current_state(),
             active_controller: self.active.is_some(),
             metadata_high_watermark: self.quorum.high_watermark(),
             metadata_applied: self.image.offset,

@@ -15,6 +15,18 @@ use kafka_protocol::messages::{BrokerId, DescribeQuorumRequest, DescribeQuorumRe
 use kafka_protocol::protocol::StrBytes;
 
 impl Quorum {
+    /// As Kafka's metric `current-state` calls it, but for `voted` and `observer`: those are `unattached` and `follower`.
+    pub fn current_state(&self) -> &'static str {
+        match &self.role {
+            Role::Unattached { .. } => "unattached",
+            Role::Follower { .. } => "follower",
+            Role::Prospective { .. } => "prospective",
+            Role::Candidate { .. } => "candidate",
+            Role::Leader(_) => "leader",
+            Role::Resigned { .. } => "resigned",
+        }
+    }
+
     pub(super) fn handle_describe(
         &mut self,
         id: RequestId,
