@@ -1,7 +1,7 @@
 //! What a seed costs, in CPU time, with every check on: steps, simulated seconds, seeds, client operations and faults.
 //!
-//! `cargo bench` prints one table. Figures are CPU time of the simulating thread, so that a busy neighbour does not
-//! count; a run of each kind is done before the clock starts, and kinds are interleaved.
+//! `cargo bench --bench world` prints one table. Figures are CPU time of the simulating thread, so that a busy neighbour
+//! does not count; a run of each kind is done before the clock starts, and kinds are interleaved.
 
 use highwater::checks::{Checks, Fact};
 use highwater::isolate::isolated;
