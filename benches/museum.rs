@@ -4,7 +4,7 @@
 
 use highwater::exhaustive::{Budget, Found, ask, counterexample};
 use highwater::run::path::{Answer, Followed, Path, follow};
-use highwater::scenario::{self, Expect, Scenario};
+use highwater::scenario::{self, Expect, Scenario, Subject};
 use highwater::sweep::{Plan, sweep};
 use model::check::Limits;
 use std::sync::Arc;
@@ -37,7 +37,8 @@ fn search(scenario: &Scenario) -> Found {
         symmetry: None,
         limits: Limits::default(),
     };
-    ask(scenario, &budget, &mut |_| {}).expect("a question").expect("valid")
+    let asked = ask(scenario, Subject::Model, &budget, &mut |_| {});
+    asked.expect("a question").expect("valid").0
 }
 
 /// The property, or the step at which the cluster does not go along.
@@ -63,7 +64,7 @@ fn main() {
     for asked in load("scenarios/model", "shortest-") {
         let found = search(&asked);
         let (property, trace) = found.counterexamples().next().expect("each is broken");
-        let text = counterexample(&asked, property, trace, None).to_string();
+        let text = counterexample(&asked, Subject::Model, property, trace, None).to_string();
         let path = Path::parse(&asked.name, &text).expect("what we write we read");
         let with = follow(&asked, 0, &path);
         let healthy = Scenario {

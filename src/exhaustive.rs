@@ -1,9 +1,9 @@
-//! The specification's answer to a scenario's question, and whether it is the expected one.
+//! What an exhaustive search answers to a scenario's question, and whether that is expected.
 //!
-//! A specification is a type of its own; what leaves here is plain data that tables and files are made of.
+//! A specification, or a group of real machines, is a type of its own; what leaves here is plain data that tables and files are made of.
 
-use crate::scenario::{ModelQuestion, Scenario};
-use model::catalogue::{self, Visitor, Wrong};
+use crate::scenario::{Scenario, SearchQuestion, Subject};
+use model::catalogue::{Visitor, Wrong};
 use model::check::{Answer, Limits, Options, Outcome, Progress, Spec, Stop, Trace, Verdict, VerdictOf, check_with};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -97,9 +97,14 @@ pub struct Budget {
     pub limits: Limits,
 }
 
-/// Asks the specification. `None` if the scenario has no question.
-pub fn ask(scenario: &Scenario, budget: &Budget, progress: &mut dyn FnMut(&Progress)) -> Option<Result<Found, Wrong>> {
-    let (asked, question) = (scenario.model.as_ref()?, scenario.question()?);
+/// Searches. `None` if the scenario has no question to this subject.
+pub fn ask(
+    scenario: &Scenario,
+    subject: Subject,
+    budget: &Budget,
+    progress: &mut dyn FnMut(&Progress),
+) -> Option<Result<(Found, Judgement), Wrong>> {
+    let (asked, question) = scenario.question(subject)?;
     let mut options = Options {
         symmetry: budget.symmetry.unwrap_or(asked.symmetry),
         limits: budget.limits,
@@ -113,11 +118,15 @@ pub fn ask(scenario: &Scenario, budget: &Budget, progress: &mut dyn FnMut(&Progr
         options: &options,
         progress,
     };
-    Some(catalogue::open(&question, searcher))
+    let found = subject.open(&question, searcher);
+    Some(found.map(|found| {
+        let judgement = found.judge(asked);
+        (found, judgement)
+    }))
 }
 
 /// Where something is to be broken, seeing it broken is enough, unless states are to be counted.
-fn stop(asked: &ModelQuestion) -> Stop {
+fn stop(asked: &SearchQuestion) -> Stop {
     if asked.violates.is_empty() || asked.distinct.is_some() {
         Stop::Exhausted
     } else {
@@ -194,7 +203,7 @@ impl Found {
     }
 
     /// Whether it is what the scenario expects. A property that is broken is so, however far the search came.
-    pub fn judge(&self, asked: &ModelQuestion) -> Judgement {
+    fn judge(&self, asked: &SearchQuestion) -> Judgement {
         let mut wrong = Vec::new();
         let mut undecided = self.outcome == "cut";
         for property in &self.properties {
@@ -230,12 +239,18 @@ impl Found {
 }
 
 /// The file of a counterexample: `check --out` writes it, [`crate::run::path::Path`] reads it.
-pub fn counterexample(scenario: &Scenario, property: &Property, path: &Path, commit: Option<&str>) -> Value {
+pub fn counterexample(
+    scenario: &Scenario,
+    subject: Subject,
+    property: &Property,
+    path: &Path,
+    commit: Option<&str>,
+) -> Value {
     json!({
         "schema_version": COUNTEREXAMPLE_VERSION,
         "scenario": scenario.name,
         "commit": commit,
-        "model": scenario.model,
+        subject.field(): scenario.question(subject).map(|(question, _)| question),
         "rules": scenario.rules,
         "property": property.name,
         "states": property.states,
@@ -259,7 +274,7 @@ fn told<S: Spec>(spec: &S, trace: &Trace<S::State, S::Action>) -> Path {
 #[cfg(test)]
 mod tests {
     use super::{Budget, Found, Judgement, ask};
-    use crate::scenario::{Scenario, parse};
+    use crate::scenario::{Scenario, Subject, parse};
     use model::check::Limits;
 
     fn scenario(violates: &str, distinct: u64) -> Scenario {
@@ -277,9 +292,8 @@ mod tests {
             symmetry: None,
             limits,
         };
-        let found = ask(scenario, &budget, &mut |_| {}).expect("a question").expect("valid");
-        let judgement = found.judge(scenario.model.as_ref().expect("a question"));
-        (found, judgement)
+        let answer = ask(scenario, Subject::Model, &budget, &mut |_| {});
+        answer.expect("a question").expect("valid")
     }
 
     #[test]

@@ -11,6 +11,7 @@ compile_error!(
 pub mod checks;
 pub mod cli;
 pub mod cluster;
+pub mod code;
 pub mod exhaustive;
 pub mod history;
 pub mod isolate;

@@ -78,6 +78,7 @@ fn every_scenario_is_valid() {
     let dir = |dir| std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).expect(dir);
     let mut files: Vec<String> = dir("scenarios")
         .chain(dir("scenarios/model"))
+        .chain(dir("scenarios/code"))
         .flatten()
         .map(|entry| entry.path().display().to_string())
         .filter(|path| path.ends_with(".json") && !path.ends_with("schema.json"))
@@ -244,11 +245,65 @@ fn a_check_says_what_is_not_as_expected_and_what_was_cut() {
 }
 
 #[test]
+fn a_check_of_the_code_tells_its_counterexample_and_writes_it() {
+    let dir = scratch("check_code");
+    let results = dir.join("results");
+    let results_text = results.to_str().expect("utf-8");
+    let file = "scenarios/code/code-05-proposed-isr-hw.json";
+    let output = highwater(&["check", "--code", file, "--out", results_text]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let text = out(&output);
+    for words in [
+        "broken as expected: X4 in 3 states",
+        "code-05-proposed-isr-hw: X4 is broken.",
+        "b1 looks for followers that have lagged",
+    ] {
+        assert!(text.contains(words), "`{words}` is not in: {text}");
+    }
+    let written = std::fs::read_to_string(results.join("code-05-proposed-isr-hw-X4.json")).expect("a counterexample");
+    let written: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+    assert_eq!(written["code"]["spec"], "replication");
+    assert_eq!(written["steps"][0]["action"]["action"], "LookForLag");
+}
+
+#[test]
+fn bounds_of_the_code_that_cannot_be_are_exit_code_2() {
+    let dir = scratch("code_bounds");
+    let file = dir.join("bad.json");
+    let question = |bounds: &str| {
+        let text = format!(
+            r#"{{"name": "bad", "description": "", "code": {{"spec": "replication", "bounds": {{"records": 1, "decisions": 1, {bounds}}}}}}}"#
+        );
+        std::fs::write(&file, text).expect("written");
+        let output = highwater(&["check", "--code", file.to_str().expect("utf-8")]);
+        assert_eq!(code(&output), 2);
+        err(&output)
+    };
+    let text = question(r#""brokers": 4, "min_insync_replicas": 1"#);
+    assert!(
+        text.contains("code.bounds.brokers: must be between 2 and 3, not 4"),
+        "{text}"
+    );
+    let text = question(r#""brokers": 2, "min_insync_replicas": 3"#);
+    assert!(
+        text.contains("code.bounds.min_insync_replicas: must not be more than the 2 brokers"),
+        "{text}"
+    );
+    let text = question(r#""brokers": 2"#);
+    assert!(
+        text.contains("code.bounds.min_insync_replicas: `replication` asks for this bound"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_file_that_asks_the_model_alone_is_not_swept_and_one_without_a_model_is_not_checked() {
     for args in [
         &["sweep", "scenarios/model/kip-320.json", "--seeds", "1"][..],
         &["replay", "scenarios/model/kip-320.json", "--seed", "1"],
         &["check", "scenarios/acks-1.json"],
+        &["check", "--code", "scenarios/model/kip-320.json"],
+        &["sweep", "scenarios/code/code-replication.json", "--seeds", "1"],
         &["explore", "scenarios/acks-1.json"],
     ] {
         let output = highwater(args);

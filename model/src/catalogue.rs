@@ -96,7 +96,7 @@ pub trait Visitor {
 
 /// Bounds that have been looked at: each is there, and within its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Bounds(BTreeMap<&'static str, u32>);
+pub struct Bounds(BTreeMap<&'static str, u32>);
 
 impl Bounds {
     /// A bound of the entry that they were read for.
@@ -117,36 +117,34 @@ pub fn entries() -> Vec<Entry> {
 
 /// Opens the specification that a question asks for.
 pub fn open<V: Visitor>(question: &Question, visitor: V) -> Result<V::Output, Wrong> {
-    let entry = entry(&question.spec)?;
-    let bounds = read(&entry, question)?;
-    match entry.name {
+    let (name, bounds) = read(&entries(), question)?;
+    match name {
         "replication" => replication::entries::open(&bounds, &question.rules, visitor),
         "quorum" => quorum::entries::open(&bounds, &question.rules, visitor),
         name => kip::open(name, &bounds, &question.rules, visitor),
     }
 }
 
-/// The properties that a question is about, or why it cannot be answered.
-pub fn properties(question: &Question) -> Result<Vec<&'static str>, Wrong> {
-    struct Names;
-    impl Visitor for Names {
-        type Output = Vec<&'static str>;
-        fn visit<S: Spec + 'static>(self, spec: S) -> Self::Output {
-            spec.properties().iter().map(|property| property.name).collect()
-        }
+/// Names the properties of a specification.
+#[derive(Clone, Copy, Debug)]
+pub struct Properties;
+
+impl Visitor for Properties {
+    type Output = Vec<&'static str>;
+
+    fn visit<S: Spec + 'static>(self, spec: S) -> Self::Output {
+        spec.properties().iter().map(|property| property.name).collect()
     }
-    open(question, Names)
 }
 
-fn entry(name: &str) -> Result<Entry, Wrong> {
-    let entries = entries();
-    let known: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
-    let missing = format!("there is no specification `{name}`; there are: {}", known.join(", "));
-    let found = entries.into_iter().find(|entry| entry.name == name);
-    found.ok_or_else(|| Wrong::at("spec", missing))
-}
-
-fn read(entry: &Entry, question: &Question) -> Result<Bounds, Wrong> {
+/// Which of the entries a question is for, and its bounds.
+pub fn read(entries: &[Entry], question: &Question) -> Result<(&'static str, Bounds), Wrong> {
+    let asked = &question.spec;
+    let Some(entry) = entries.iter().find(|entry| entry.name == asked) else {
+        let known: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+        let problem = format!("there is no specification `{asked}`; there are: {}", known.join(", "));
+        return Err(Wrong::at("spec", problem));
+    };
     let known: Vec<&str> = entry.bounds.iter().map(|bound| bound.name).collect();
     let unknown = question.bounds.keys().find(|name| !known.contains(&name.as_str()));
     if let Some(name) = unknown {
@@ -173,12 +171,12 @@ fn read(entry: &Entry, question: &Question) -> Result<Bounds, Wrong> {
         }
     };
     let bounds = entry.bounds.iter().map(value);
-    Ok(Bounds(bounds.collect::<Result<_, _>>()?))
+    Ok((entry.name, Bounds(bounds.collect::<Result<_, _>>()?)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Question, entries, properties};
+    use super::{Properties, Question, entries, open};
 
     fn question(spec: &str, bounds: &[(&str, u32)], rules: &[&str]) -> Question {
         Question {
@@ -195,7 +193,7 @@ mod tests {
     fn every_entry_opens_with_its_least_bounds() {
         for entry in entries() {
             let least: Vec<_> = entry.bounds.iter().map(|bound| (bound.name, bound.least)).collect();
-            let known = properties(&question(entry.name, &least, &[])).expect(entry.name);
+            let known = open(&question(entry.name, &least, &[]), Properties).expect(entry.name);
             assert!(known.len() > 2, "{}", entry.name);
         }
     }
@@ -203,7 +201,7 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_refused_with_its_place() {
         const BOUNDS: [(&str, u32); 4] = [("replicas", 3), ("log_size", 2), ("records", 2), ("leader_epochs", 2)];
-        let refused = |question| properties(&question).expect_err("it must be refused").to_string();
+        let refused = |question| open(&question, Properties).expect_err("it must be refused").to_string();
         let text = refused(question("kip-321", &BOUNDS, &[]));
         assert!(
             text.starts_with("spec: there is no specification `kip-321`; there are: "),

@@ -88,11 +88,11 @@ impl Checks {
         if !partition.legitimate(node, epoch) || epoch < partition.reset_epoch {
             return;
         }
-        self.extend_committed(at, node, to);
+        self.extend_committed(at, node, to, epoch);
     }
 
-    /// Fixes the log of `node` below `to` as committed, where nothing is committed yet.
-    pub(super) fn extend_committed(&mut self, at: usize, node: usize, to: Offset) {
+    /// Fixes the log of `node` below `to` as committed in this epoch, where nothing is committed yet.
+    pub(super) fn extend_committed(&mut self, at: usize, node: usize, to: Offset, epoch: i32) {
         let partition = &mut self.ghost.partitions[at];
         let before = partition.committed.end();
         if to <= before {
@@ -109,6 +109,10 @@ impl Checks {
             partition.committed.fill_holes(to);
         } else {
             partition.committed.extend_from(&replica.log, to);
+        }
+        match partition.committed_in.last_mut() {
+            Some((end, last)) if *last == epoch => *end = to,
+            _ => partition.committed_in.push((to, epoch)),
         }
         for other in 0..partition.replicas.len() {
             if other != node
@@ -358,7 +362,7 @@ impl Checks {
             });
             return;
         }
-        self.extend_committed(at, node, answer.last + 1);
+        self.extend_committed(at, node, answer.last + 1, answer.epoch);
         let partition = &mut self.ghost.partitions[at];
         let needed = (answer.last + 1).min(partition.committed.end());
         let own = partition.replicas[node].comparable().then(|| partition.agreed(node));

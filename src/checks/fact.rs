@@ -100,7 +100,7 @@ pub enum Fact<'a> {
 }
 
 /// What a topic promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TopicPromise {
     /// `min.insync.replicas`.
     pub min_insync_replicas: u32,

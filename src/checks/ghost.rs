@@ -33,7 +33,7 @@ pub(crate) fn nodes(mut mask: Mask) -> impl Iterator<Item = usize> {
 }
 
 /// What a replica takes itself for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     None,
     Leader,
@@ -41,7 +41,7 @@ pub(crate) enum Role {
 }
 
 /// How far the shadow of a log can be believed after a stop. In rising order of doubt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Doubt {
     /// Not at all in doubt.
     #[default]
@@ -125,7 +125,7 @@ pub(crate) struct Replica {
 }
 
 /// A fault took records from a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lost {
     pub what: &'static str,
     /// Injected; else nobody knows why, and nothing excuses it.
@@ -213,7 +213,7 @@ impl Replica {
 }
 
 /// One node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct NodeState {
     pub up: bool,
     pub started: bool,

@@ -29,6 +29,7 @@ mod contract;
 mod control;
 mod cross;
 mod damage;
+mod digest;
 mod durability;
 mod fact;
 pub(crate) mod ghost;

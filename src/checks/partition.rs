@@ -18,14 +18,14 @@ pub(crate) struct Content {
     pub last: Offset,
     pub epoch: i32,
     /// First of its values in the partition's list.
-    values: usize,
+    pub(super) values: usize,
     /// What stood before it where it was first seen.
     pub previous: Option<Cell>,
-    claimed: bool,
+    pub(super) claimed: bool,
 }
 
 /// Who leads and who is in sync, as sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub leader: Option<usize>,
     pub leader_epoch: i32,
@@ -37,7 +37,7 @@ pub(crate) struct State {
 }
 
 /// A state that the controller has decided and that may be committed or not.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Pending {
     pub state: State,
     pub unclean: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Drop {
 }
 
 /// An acks=all success: who held the records at that moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Promise {
     pub base: Offset,
     pub last: Offset,
@@ -79,12 +79,14 @@ pub(crate) struct Partition {
     /// are gone for good reason.
     pub deleted: Option<(Offset, i32)>,
     pub replicas: Vec<Replica>,
-    contents: Vec<Content>,
-    by_hash: BTreeMap<u64, u32>,
-    by_place: BTreeMap<(i32, Offset), u32>,
-    values: Vec<u64>,
+    pub(super) contents: Vec<Content>,
+    pub(super) by_hash: BTreeMap<u64, u32>,
+    pub(super) by_place: BTreeMap<(i32, Offset), u32>,
+    pub(super) values: Vec<u64>,
     /// The committed log; its end is the highest high watermark of a legitimate leader.
     pub committed: Shadow,
+    /// In which leader epoch it was committed, each up to an offset.
+    pub committed_in: Vec<(Offset, i32)>,
     /// Records below are legally deleted.
     pub deleted_to: Offset,
     /// No follower may know of a higher one.
@@ -127,6 +129,7 @@ impl Partition {
             by_place: BTreeMap::new(),
             values: Vec::new(),
             committed: Shadow::at(0),
+            committed_in: Vec::new(),
             deleted_to: 0,
             highest_high_watermark: 0,
             leaders: BTreeMap::new(),
@@ -267,9 +270,23 @@ impl Partition {
         at
     }
 
+    /// The leader epoch in which the committed record at `offset` was committed.
+    pub fn committed_in(&self, offset: Offset) -> Option<i32> {
+        let at = self.committed_in.partition_point(|(end, _)| *end <= offset);
+        self.committed_in.get(at).map(|(_, epoch)| *epoch)
+    }
+
+    /// How far the log was committed in this epoch or before: what a leader of the next one must hold.
+    pub fn committed_until(&self, epoch: i32) -> Offset {
+        let until = self.committed_in.iter().take_while(|(_, known)| *known <= epoch);
+        until.last().map_or(0, |(end, _)| *end)
+    }
+
     /// The committed log ends at `to` from now on.
     pub fn uncommit(&mut self, to: Offset) {
         self.committed.truncate(to);
+        self.committed_in.iter_mut().for_each(|(end, _)| *end = to.min(*end));
+        self.committed_in.dedup_by_key(|(end, _)| *end);
         for replica in &mut self.replicas {
             replica.agree = replica.agree.min(to);
         }

@@ -13,6 +13,7 @@ use super::{Checks, marks};
 use kafka::note::Note;
 use kafka::types::{METADATA_PARTITION, Offset};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
 
 /// How far back liveness looks for what must have been applied by now.
 const GRACE_NS: u64 = 2_000_000_000;
@@ -115,6 +116,16 @@ impl Quorum {
     /// How far a node has applied the metadata.
     pub(super) fn applied(&self, node: usize) -> Offset {
         self.members[node].applied
+    }
+
+    /// Feeds what later comparisons depend on to `out`; see [`Checks::digest`]. Of votes only the newest counts: one
+    /// in an older epoch is a violation whatever it says.
+    pub(super) fn digest(&self, out: &mut impl Hasher) {
+        for member in &self.members {
+            let newest = member.votes.last_key_value();
+            (member.epoch, newest, member.leads, member.led, member.applied).hash(out);
+        }
+        (&self.leaders, &self.starts, &self.images, self.active, &self.decided).hash(out);
     }
 
     /// What was committed a moment ago, so that everybody can have applied it.
@@ -223,7 +234,7 @@ impl Checks {
         });
     }
 
-    /// X9, X10: the leader has all that is committed.
+    /// X9, X10: the leader has all that was committed in earlier epochs.
     fn became_quorum_leader(&mut self, node: usize, epoch: i32, first: Offset) {
         let id = self.name(node);
         self.led_by(node, epoch, id);
@@ -233,7 +244,8 @@ impl Checks {
         member.epoch = member.epoch.max(epoch);
         let at = self.partition(METADATA_PARTITION);
         let partition = &mut self.ghost.partitions[at];
-        let end = partition.committed.end();
+        // One that is elected late, by votes that were long on their way, knows nothing of the epochs after its own.
+        let end = partition.committed_until(epoch - 1);
         if partition.replicas[node].uncertain {
             return;
         }
@@ -282,7 +294,7 @@ impl Checks {
         };
         self.report.look(Check::X10);
         if self.report.is_quorum_broken() {
-            self.extend_metadata(at, node, to, as_leader);
+            self.extend_metadata(at, node, (to, epoch), as_leader);
             return;
         }
         if let Some(why) = why {
@@ -290,7 +302,7 @@ impl Checks {
                 format!("The quorum's high watermark rises, over what the log holds, and its leader counts an entry of its own epoch first. It went to {to} in epoch {epoch}, but {why}.")
             });
         }
-        self.extend_metadata(at, node, to, as_leader);
+        self.extend_metadata(at, node, (to, epoch), as_leader);
         if as_leader && certain {
             self.held_by_majority(at, node, to);
         }
@@ -301,9 +313,9 @@ impl Checks {
         }
     }
 
-    fn extend_metadata(&mut self, at: usize, node: usize, to: Offset, as_leader: bool) {
+    fn extend_metadata(&mut self, at: usize, node: usize, (to, epoch): (Offset, i32), as_leader: bool) {
         if as_leader {
-            self.extend_committed(at, node, to);
+            self.extend_committed(at, node, to, epoch);
             let recent = &mut self.quorum.recent;
             recent.push_back((self.now, to));
             while recent.get(1).is_some_and(|(time, _)| time + GRACE_NS <= self.now) {

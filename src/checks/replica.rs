@@ -259,6 +259,10 @@ impl Checks {
     }
 
     /// I11: committed records at and above `to` are about to go.
+    ///
+    /// A leader that has been replaced may answer a follower that does not know it either: what only later epochs
+    /// committed may not be in its history. The follower may cut it, for nobody counts on its copy: it is not in-sync,
+    /// nor eligible, and before it is it obeys the newer leader, whose log it has to follow up to the committed end.
     fn committed_truncated(&mut self, at: usize, node: usize, to: Offset) {
         if !self.ghost.partitions[at].replicas[node].comparable() {
             return;
@@ -271,7 +275,10 @@ impl Checks {
             to.max(partition.deleted_to)
         };
         let held = partition.agreed(node);
-        let stale = partition.replicas[node].leader_epoch < partition.reset_epoch;
+        let obeyed = partition.replicas[node].leader_epoch;
+        let counted = partition.state.is_some_and(|state| has(state.isr | state.elr, node));
+        let later = !partition.is_metadata() && partition.committed_in(to).is_some_and(|epoch| epoch > obeyed);
+        let stale = obeyed < partition.reset_epoch || later && !counted;
         let own = if partition.is_metadata() {
             partition.replicas[node].high_watermark.unwrap_or(0)
         } else {

@@ -57,6 +57,11 @@ impl Shadow {
         self.runs.last().map_or(self.base, |run| run.0)
     }
 
+    /// First offset that is not deleted for good, and what stands from there on, each up to an offset.
+    pub fn runs(&self) -> (Offset, &[(Offset, Cell)]) {
+        (self.base, &self.runs)
+    }
+
     /// What stands at `offset`, if it is in this log or was deleted from its beginning.
     pub fn get(&self, offset: Offset) -> Option<Cell> {
         self.run(offset).0

@@ -15,7 +15,7 @@ use kafka::metadata::Record;
 use kafka::types::{METADATA_PARTITION, Offset, TopicPartition, Uuid};
 
 /// What a topic's configuration promises, as of each offset of the metadata log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Terms {
     first: TopicPromise,
     /// In the order of writing, which for those that count is that of their offsets.
@@ -23,7 +23,7 @@ pub(crate) struct Terms {
 }
 
 /// A property that a metadata batch changes. Batches take effect as a whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Change {
     base: Offset,
     epoch: i32,
@@ -33,7 +33,7 @@ struct Change {
     to: Property,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 enum Property {
     MinInsyncReplicas(u32),
     UncleanLeaderElection(bool),

@@ -1,9 +1,10 @@
-//! `check`: every state of the specifications that scenarios ask for, and their shortest counterexamples.
+//! `check`: every state of the specifications, or of the real machines, that scenarios ask for, and the shortest
+//! counterexamples.
 
 use super::files::{commit, escape, find, write_whole};
 use super::{CheckArgs, Failure};
 use crate::exhaustive::{Budget, Found, Judgement, Path, Property, ask, counterexample};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, SearchQuestion, Subject};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::check::{Limits, Progress};
 use reports::searched::{Row, render};
@@ -27,6 +28,7 @@ pub(super) fn parse_gib(text: &str) -> Result<f64, String> {
 
 struct Checked {
     scenario: Arc<Scenario>,
+    subject: Subject,
     found: Found,
     judgement: Judgement,
 }
@@ -40,15 +42,19 @@ impl Checked {
         }
     }
 
-    /// The specification, and the bugs that are switched on in it.
+    fn question(&self) -> Option<&SearchQuestion> {
+        Some(self.scenario.question(self.subject)?.0)
+    }
+
+    /// What was searched, and the bugs that are switched on in it.
     fn asked(&self) -> String {
-        let spec = self.scenario.model.iter().map(|model| model.spec.as_str());
+        let spec = self.question().map(|question| question.spec.as_str()).into_iter();
         let rules = self.scenario.rules.iter().map(String::as_str);
         spec.chain(rules).collect::<Vec<_>>().join(" + ")
     }
 
     fn bounds(&self) -> String {
-        let bounds = self.scenario.model.iter().flat_map(|model| &model.bounds);
+        let bounds = self.question().into_iter().flat_map(|question| &question.bounds);
         let bounds = bounds.map(|(name, value)| format!("{name} {value}"));
         bounds.collect::<Vec<_>>().join(", ")
     }
@@ -69,15 +75,20 @@ impl Checked {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<u8, Failure> {
+    let (subject, directory) = match args.code {
+        false => (Subject::Model, "scenarios/model"),
+        true => (Subject::Code, "scenarios/code"),
+    };
+    let field = subject.field();
     if args.list {
-        return Ok(list());
+        return Ok(list(subject));
     }
-    let mut scenarios = find(&args.files, &["scenarios", "scenarios/model"])?;
-    scenarios.retain(|(_, scenario)| scenario.model.is_some());
+    let mut scenarios = find(&args.files, &["scenarios", directory])?;
+    scenarios.retain(|(_, scenario)| scenario.question(subject).is_some());
     if scenarios.is_empty() {
         return Err(Failure {
             code: 2,
-            text: "no scenario here asks a specification: it would have a `model`".to_owned(),
+            text: format!("no scenario here asks for this search: it would have a `{field}`"),
         });
     }
     let budget = Budget {
@@ -95,24 +106,25 @@ pub(super) fn check(args: &CheckArgs) -> Result<u8, Failure> {
     for (path, scenario) in &scenarios {
         let bar = progress(&scenario.name, args.json);
         let mut told = Instant::now();
-        let answer = ask(scenario, &budget, &mut |progress| {
+        let answer = ask(scenario, subject, &budget, &mut |progress| {
             if told.elapsed() > Duration::from_millis(200) {
                 told = Instant::now();
                 bar.set_message(line(progress));
             }
         });
         bar.finish_and_clear();
-        let (Some(answer), Some(asked)) = (answer, &scenario.model) else {
+        let Some(answer) = answer else {
             continue;
         };
-        let found = answer.map_err(|wrong| Failure {
+        let (found, judgement) = answer.map_err(|wrong| Failure {
             code: 2,
-            text: format!("{}: model.{wrong}", path.display()),
+            text: format!("{}: {field}.{wrong}", path.display()),
         })?;
         let checked = Checked {
             scenario: Arc::clone(scenario),
-            judgement: found.judge(asked),
+            subject,
             found,
+            judgement,
         };
         if args.json {
             println!("{}", json_line(&checked, commit.as_deref()));
@@ -247,7 +259,7 @@ fn json_line(checked: &Checked, commit: Option<&str>) -> serde_json::Value {
         "schema_version": SCHEMA_VERSION,
         "scenario": checked.scenario.name,
         "commit": commit,
-        "model": checked.scenario.model,
+        checked.subject.field(): checked.question(),
         "rules": checked.scenario.rules,
         "found": checked.found,
         "verdict": match checked.judgement {
@@ -266,7 +278,7 @@ fn write_counterexamples(dir: &std::path::Path, done: &[Checked], commit: Option
         .map_err(|error| Failure::machine(&format!("cannot create {}", dir.display()), &error))?;
     for checked in done {
         for (property, path) in checked.found.counterexamples() {
-            let file = counterexample(&checked.scenario, property, path, commit);
+            let file = counterexample(&checked.scenario, checked.subject, property, path, commit);
             let mut text = serde_json::to_string_pretty(&file).expect("a counterexample is JSON");
             text.push('\n');
             let name = format!("{}-{}.json", checked.scenario.name, file_name(property.name));
@@ -313,15 +325,15 @@ fn junit(done: &[Checked]) -> String {
     text + "</testsuite>\n"
 }
 
-fn list() -> u8 {
-    for entry in model::catalogue::entries() {
+fn list(subject: Subject) -> u8 {
+    for entry in subject.entries() {
         println!("{}\n     {}. {}", entry.name, entry.about, entry.source);
         for bound in entry.bounds {
             let default = bound
                 .default
                 .map(|value| format!(", {value} if left out"))
                 .unwrap_or_default();
-            println!("     {:<16} {} to {}{default}", bound.name, bound.least, bound.most);
+            println!("     {:<19} {} to {}{default}", bound.name, bound.least, bound.most);
         }
         if !entry.rules.is_empty() {
             println!("     rules: {}", entry.rules.join(", "));

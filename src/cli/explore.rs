@@ -1,15 +1,15 @@
 //! `explore`: stateright's Explorer for the specification that a scenario asks for, on the loopback interface.
 
 use super::Failure;
-use crate::scenario;
-use model::catalogue::{self, Visitor};
+use crate::scenario::{self, Subject};
+use model::catalogue::Visitor;
 use model::check::Spec;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 pub(super) fn explore(file: &Path, port: u16) -> Result<u8, Failure> {
     let scenario = scenario::load(file)?;
-    let question = scenario.question().ok_or_else(|| Failure {
+    let (_, question) = scenario.question(Subject::Model).ok_or_else(|| Failure {
         code: 2,
         text: format!(
             "{}: model: is missing, so there is no specification to explore",
@@ -26,10 +26,12 @@ pub(super) fn explore(file: &Path, port: u16) -> Result<u8, Failure> {
         "http://127.0.0.1:{port}/ shows {} ({}); end it with Ctrl-C",
         scenario.name, question.spec
     );
-    catalogue::open(&question, Explorer { port }).map_err(|wrong| Failure {
-        code: 2,
-        text: format!("{}: model.{wrong}", file.display()),
-    })?;
+    Subject::Model
+        .open(&question, Explorer { port })
+        .map_err(|wrong| Failure {
+            code: 2,
+            text: format!("{}: model.{wrong}", file.display()),
+        })?;
     Ok(0)
 }
 

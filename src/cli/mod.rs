@@ -147,8 +147,11 @@ struct ReplayArgs {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// Scenario files or directories of them [default: scenarios/ and scenarios/model/]
+    /// Scenario files or directories of them [default: scenarios/, and scenarios/model/ or scenarios/code/]
     files: Vec<PathBuf>,
+    /// Search the real machines, not the specifications
+    #[arg(long)]
+    code: bool,
     /// Worker threads [default: all cores]
     #[arg(long)]
     workers: Option<usize>,
@@ -176,7 +179,7 @@ struct CheckArgs {
     /// Write counterexamples into this directory
     #[arg(long)]
     out: Option<PathBuf>,
-    /// List the specifications with their bounds, and stop
+    /// List what can be searched with its bounds, and stop
     #[arg(long)]
     list: bool,
 }

@@ -12,7 +12,7 @@
 
 mod judge;
 mod outcome;
-mod panics;
+pub(crate) mod panics;
 pub mod path;
 mod script;
 mod setup;

@@ -11,6 +11,7 @@ mod tests;
 pub use read::{BadInput, load, parse};
 pub use script::{Action, Condition, ScriptStep};
 
+use model::catalogue::{Entry, Question, Visitor, Wrong};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,7 +51,10 @@ pub struct Scenario {
     pub rules: Vec<String>,
     /// What the specification is asked, and what we hold to be its answer.
     #[serde(default)]
-    pub model: Option<ModelQuestion>,
+    pub model: Option<SearchQuestion>,
+    /// What the real machines are asked, every schedule of them, and what we hold to be their answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<SearchQuestion>,
     /// What must have happened at least now and then for a green sweep to mean something.
     #[serde(default)]
     pub sometimes: Vec<Duty>,
@@ -68,6 +72,44 @@ impl Scenario {
     /// Whether there is a cluster.
     pub fn has_cluster(&self) -> bool {
         !self.cluster.is_absent()
+    }
+}
+
+/// What an exhaustive search goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A specification.
+    Model,
+    /// The real machines.
+    Code,
+}
+
+impl Subject {
+    /// Both.
+    pub const ALL: [Subject; 2] = [Subject::Model, Subject::Code];
+
+    /// Where a scenario asks it.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Subject::Model => "model",
+            Subject::Code => "code",
+        }
+    }
+
+    /// All that can be asked.
+    pub fn entries(self) -> Vec<Entry> {
+        match self {
+            Subject::Model => model::catalogue::entries(),
+            Subject::Code => crate::code::catalogue::ENTRIES.to_vec(),
+        }
+    }
+
+    /// Opens what a question asks for.
+    pub fn open<V: Visitor>(self, question: &Question, visitor: V) -> Result<V::Output, Wrong> {
+        match self {
+            Subject::Model => model::catalogue::open(question, visitor),
+            Subject::Code => crate::code::catalogue::open(question, visitor),
+        }
     }
 }
 
@@ -266,11 +308,12 @@ fn one_node() -> usize {
     1
 }
 
-/// A question to a specification. The rules that are switched on in it are the scenario's.
+/// A question to an exhaustive search. The rules that are switched on in it are the scenario's.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ModelQuestion {
-    /// Name of the specification; `highwater check --list` lists them, with their bounds.
+pub struct SearchQuestion {
+    /// Name of the specification, or of the group of machines; `highwater check --list` lists those, `check --code --list`
+    /// these, with their bounds.
     pub spec: String,
     /// Its bounds by name.
     #[serde(default)]

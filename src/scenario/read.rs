@@ -1,8 +1,9 @@
 //! Reading a scenario: strict, and with the place of what is wrong.
 
-use super::{Action, Condition, Controllers, Expect, Scenario};
+use super::{Action, Condition, Controllers, Expect, Scenario, SearchQuestion, Subject};
 use crate::checks::{Checks, Marks};
 use kafka::config::{Settings, TopicConfig};
+use model::catalogue::{Properties, Question};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
@@ -104,18 +105,19 @@ impl Lint<'_> {
         } else {
             self.nothing_to_simulate()?;
         }
-        self.model()?;
+        Subject::ALL.into_iter().try_for_each(|subject| self.search(subject))?;
         self.verdict()
     }
 
-    fn model(&self) -> Lines {
-        let Some((asked, question)) = self.scenario.model.as_ref().zip(self.scenario.question()) else {
+    fn search(&self, subject: Subject) -> Lines {
+        let Some((asked, question)) = self.scenario.question(subject) else {
             return Ok(());
         };
-        let known = model::catalogue::properties(&question)
-            .map_err(|wrong| self.bad(format!("model.{}", wrong.place), wrong.problem))?;
+        let field = subject.field();
+        let known = (subject.open(&question, Properties))
+            .map_err(|wrong| self.bad(format!("{field}.{}", wrong.place), wrong.problem))?;
         for (name, states) in &asked.violates {
-            let place = format!("model.violates[\"{name}\"]");
+            let place = format!("{field}.violates[\"{name}\"]");
             self.ensure(
                 known.contains(&name.as_str()),
                 &place,
@@ -134,9 +136,9 @@ impl Lint<'_> {
     fn nothing_to_simulate(&self) -> Lines {
         let scenario = self.scenario;
         self.ensure(
-            scenario.model.is_some(),
+            scenario.model.is_some() || scenario.code.is_some(),
             "cluster",
-            "there is neither a cluster to simulate nor a `model` to ask",
+            "there is neither a cluster to simulate nor a `model` or `code` to ask",
         )?;
         let missing = if scenario.has_cluster() {
             "duration_ms"
@@ -158,7 +160,7 @@ impl Lint<'_> {
                 absent,
                 field,
                 format!(
-                    "asks something of a run, but `{missing}` is left out; the specification's answer is in `model`"
+                    "asks something of a run, but `{missing}` is left out; what a search answers is in `model` or `code`"
                 ),
             )?;
         }
@@ -552,14 +554,18 @@ impl Scenario {
         settings
     }
 
-    /// What the specification is asked.
-    pub fn question(&self) -> Option<model::catalogue::Question> {
-        let model = self.model.as_ref()?;
-        Some(model::catalogue::Question {
-            spec: model.spec.clone(),
-            bounds: model.bounds.clone(),
+    /// What a search is asked, with the rules that are on.
+    pub fn question(&self, subject: Subject) -> Option<(&SearchQuestion, Question)> {
+        let asked = match subject {
+            Subject::Model => self.model.as_ref(),
+            Subject::Code => self.code.as_ref(),
+        }?;
+        let question = Question {
+            spec: asked.spec.clone(),
+            bounds: asked.bounds.clone(),
             rules: self.rules.clone(),
-        })
+        };
+        Some((asked, question))
     }
 
     /// Rules that are on.

@@ -5,6 +5,7 @@ mod contract;
 mod control;
 mod cross;
 mod damage;
+mod damaged_voter;
 mod durability;
 mod liveness;
 mod quorum;

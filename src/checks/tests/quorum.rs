@@ -137,6 +137,23 @@ fn x10_a_leader_without_committed_entries() {
 }
 
 #[test]
+fn x10_a_leader_elected_late_need_not_hold_what_later_epochs_committed() {
+    let mut story = one_entry();
+    leads(&mut story, 1, 3, 1);
+    for node in [0, 1] {
+        metadata(&mut story, node, 1, 3, "m1");
+        flushed(&mut story, node, 2);
+    }
+    committed(&mut story, 1, 2, 3, true);
+    // Node 2 was elected in epoch 2, by votes from before epoch 3.
+    metadata(&mut story, 2, 0, 1, "m0");
+    leads(&mut story, 2, 2, 1);
+    story.silent(&["X10"]);
+    leads(&mut story, 2, 4, 1);
+    story.fires(&["X10"]);
+}
+
+#[test]
 fn x10_falls_or_passes_the_leader() {
     let mut falls = one_entry();
     committed(&mut falls, 0, 0, 1, true);

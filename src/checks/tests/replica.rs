@@ -214,6 +214,34 @@ fn i11_a_committed_record_is_truncated() {
 }
 
 #[test]
+fn i11_what_only_a_later_epoch_committed_may_be_cut_by_whom_nobody_counts() {
+    // Broker 2 commits in epoch 2 what broker 1, the leader of epoch 1, never had; broker 0 still follows that one.
+    let cut = |isr: &[usize], obeys: bool| {
+        let mut story = Story::begun(1);
+        story.append(0, 0, 0, &["a"]);
+        story.copy(2, 0, 0, &["a"], true);
+        story.decide(state(1, 1, 1, &[1, 2]), false);
+        story.lead(1, state(1, 1, 1, &[1, 2]), 0, 0);
+        story.follow(0, state(1, 1, 1, &[1, 2]), 0);
+        story.decide(state(2, 2, 2, isr), false);
+        story.lead(2, state(2, 2, 2, isr), 1, 0);
+        story.high(2, 1, true, 2);
+        if obeys {
+            story.follow(0, state(2, 2, 2, isr), 0);
+        }
+        story.checks.step_ended();
+        let before = story.checks.violations().len();
+        story.truncate(0, 1, 0);
+        story.checks.step_ended();
+        let found = story.checks.violations()[before..].iter();
+        found.map(|violation| violation.check).collect::<Vec<_>>()
+    };
+    assert_eq!(cut(&[2], false), [""; 0]);
+    assert_eq!(cut(&[2], true), ["I11"]);
+    assert_eq!(cut(&[0, 2], false)[0], "I11");
+}
+
+#[test]
 fn i11_a_follower_begins_anew_though_nothing_was_deleted() {
     let mut lawful = Story::begun(1);
     lawful.write(0, "a");

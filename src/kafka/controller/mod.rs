@@ -222,6 +222,15 @@ impl Controller {
         self.finish(now, batch)
     }
 
+    /// Begins every wait anew at `anew`: two controllers that differ only in how long they have lived become equal.
+    pub fn forget_age(&mut self, anew: Now) {
+        self.sessions.forget_age(anew.mono);
+        self.next_balance = every(self.settings.leader_imbalance_check_interval_ms, anew);
+        self.next_no_op = every(self.settings.metadata_max_idle_interval_ms, anew);
+        self.entropy = Entropy(0);
+        self.update_deadline();
+    }
+
     fn finish(&mut self, now: Now, batch: Batch<'_>) -> Vec<Record> {
         self.assert_well_formed(&batch.touched);
         if !batch.records.is_empty() {

@@ -45,6 +45,13 @@ impl Sessions {
         sessions
     }
 
+    /// Everybody has just been heard of.
+    pub fn forget_age(&mut self, anew: Nanos) {
+        for session in self.by_broker.values_mut() {
+            session.last_contact = anew;
+        }
+    }
+
     /// A new incarnation: nothing of the old one counts.
     pub fn open(&mut self, broker: NodeId, now: Nanos) {
         let session = Session {

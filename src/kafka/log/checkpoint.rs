@@ -143,7 +143,7 @@ fn directory(path: &str) -> String {
         .map_or(String::new(), |(directory, _)| directory.to_string())
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Phase {
     Idle,
     /// The temporary file is being made durable.
@@ -154,7 +154,7 @@ enum Phase {
 
 /// Replaces one file durably, again and again. Its syncs have the owner [`SyncOwner::Checkpoint`] and the numbers
 /// `seq` and `seq + 1`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct CheckpointFile {
     path: String,
     seq: u64,

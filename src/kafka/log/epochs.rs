@@ -23,7 +23,7 @@ use crate::types::{LeaderEpoch, Offset};
 pub const FILE: &str = "leader-epoch-checkpoint";
 
 /// The cache.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EpochCache {
     entries: Vec<(LeaderEpoch, Offset)>,
 }

@@ -20,7 +20,7 @@ use crate::types::Offset;
 const BLOCK: u32 = 64;
 
 /// A file of entries of `WIDTH` bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Entries<const WIDTH: usize> {
     file: FileId,
     count: u32,
@@ -70,7 +70,7 @@ impl<const WIDTH: usize> Entries<WIDTH> {
 }
 
 /// Where a batch stands: an entry of the offset index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OffsetPosition {
     /// Last offset of the batch.
     pub offset: Offset,
@@ -79,7 +79,7 @@ pub struct OffsetPosition {
 }
 
 /// An entry of the time index: no record up to `offset` has a larger timestamp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimestampOffset {
     /// Milliseconds; -1: none.
     pub timestamp: i64,
@@ -88,7 +88,7 @@ pub struct TimestampOffset {
 }
 
 /// `.index`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct OffsetIndex {
     base: Offset,
     entries: Entries<8>,
@@ -210,7 +210,7 @@ impl OffsetIndex {
 }
 
 /// `.timeindex`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct TimeIndex {
     base: Offset,
     entries: Entries<12>,

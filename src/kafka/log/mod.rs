@@ -86,7 +86,7 @@ pub struct Appended {
 }
 
 /// What is known about a log before it is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub struct OpenWith {
     /// The clean-shutdown marker was there: nothing is scanned.
     pub clean: bool,
@@ -97,7 +97,7 @@ pub struct OpenWith {
 }
 
 /// The log of one partition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Log {
     partition: TopicPartition,
     /// Path of the directory.
@@ -225,6 +225,26 @@ impl Log {
     /// Epoch of the record at `offset`, or of the last record before it.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
         self.epochs.at(offset)
+    }
+
+    /// Begins every wait anew at `anew` and counts syncs and cuts from the beginning: two logs that differ only in
+    /// how long they have been open become equal.
+    pub fn forget_age(&mut self, anew: Now) {
+        self.last_now = anew;
+        self.flusher.forget_age(anew.mono, self.config.flush_ms);
+        for waits in &mut self.deleted {
+            waits.forget_age(anew.mono, self.config.file_delete_delay_ms);
+        }
+        let cut = self.segments.iter().map(|segment| segment.cut);
+        let mut cuts: Vec<u64> = cut.chain(self.flusher.cuts()).filter(|cut| *cut > 0).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let number = |cut: u64| cuts.binary_search(&cut).map_or(0, |at| at as u64 + 1);
+        for segment in &mut self.segments {
+            segment.cut = number(segment.cut);
+        }
+        self.flusher.rename_cuts(number);
+        self.cuts = cuts.len() as u64;
     }
 
     /// Closes all files.

@@ -18,10 +18,16 @@ use crate::note::Note;
 use crate::types::{Nanos, Now, Offset};
 
 /// Files that wait for their removal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Deleted {
     due: Nanos,
     base: Offset,
+}
+
+impl Deleted {
+    pub(super) fn forget_age(&mut self, anew: Nanos, delay_ms: i64) {
+        self.due = Nanos(anew.0.saturating_add((delay_ms as u64).saturating_mul(1_000_000)));
+    }
 }
 
 impl Log {

@@ -27,7 +27,7 @@ pub fn path(dir: &str, base: Offset, suffix: &str) -> String {
 }
 
 /// One segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Segment {
     /// No batch in it begins below.
     pub base: Offset,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// Batches that are remembered.
 const LIMIT: usize = 128;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Entry {
     last: Offset,
     position: u32,
@@ -17,7 +17,7 @@ struct Entry {
 }
 
 /// The newest batches, ascending and without a gap in their positions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Tail {
     entries: VecDeque<Entry>,
     /// Base offset of the first of them.

@@ -76,7 +76,7 @@ pub struct MetadataImage {
 }
 
 /// What a batch of records touched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MetadataDelta {
     /// Registered, changed or gone.
     pub brokers: BTreeSet<NodeId>,

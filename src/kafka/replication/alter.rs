@@ -72,6 +72,35 @@ impl AlterPartitionQueue {
         }
     }
 
+    /// Numbers proposals, those of `partitions` included, and requests from the beginning.
+    pub fn forget_age(&mut self, partitions: &mut BTreeMap<TopicPartition, Partition>, anew: Nanos) {
+        self.proposals = 0;
+        for (id, partition) in partitions {
+            let open = partition.proposal_mut();
+            let number = open.as_ref().map(|proposal| proposal.number);
+            for (asked, item) in self.in_flight.iter_mut().flat_map(|in_flight| &mut in_flight.items) {
+                if asked == id {
+                    // 0: overtaken.
+                    *item = if number == Some(*item) { self.proposals + 1 } else { 0 };
+                }
+            }
+            if let Some(proposal) = open {
+                self.proposals += 1;
+                proposal.number = self.proposals;
+            }
+        }
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.tag = FIRST_ALTER_TAG;
+        }
+        self.issued = u64::from(self.in_flight.is_some());
+        self.not_before = self.not_before.map(|_| anew.plus_ms(RETRY_MS));
+    }
+
+    /// The tag of the request that waits for its answer.
+    pub fn open_tag(&self) -> Option<u64> {
+        self.in_flight.as_ref().map(|in_flight| in_flight.tag)
+    }
+
     /// When to send, if something waits for that.
     pub fn next_deadline(&self) -> Option<Nanos> {
         let idle = self.controller.is_some() && self.in_flight.is_none() && !self.unsent.is_empty();

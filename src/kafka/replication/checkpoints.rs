@@ -29,7 +29,7 @@ pub struct Known {
 }
 
 /// One of the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `replication-offset-checkpoint`.
     HighWatermarks,
@@ -52,7 +52,7 @@ impl Kind {
 }
 
 /// The three files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Checkpoints {
     known: BTreeMap<(String, i32), Known>,
     /// The highest recovery points that the file may say, whenever the power fails.

@@ -100,6 +100,35 @@ impl ReplicaManager {
         Ok(())
     }
 
+    /// Begins every wait anew at `anew` and counts every name from the beginning: two brokers that differ only in how
+    /// long they have lived become equal. `now` is the time of the last step; the next one must not be told of an
+    /// earlier time than `anew`. A follower that was last caught up longer ago than `replica.lag.time.max.ms` stays so.
+    pub fn forget_age(&mut self, now: Nanos, anew: Now) {
+        let after = |ms: i64| anew.mono.plus_ms(ms.clamp(1, i64::from(u32::MAX)).unsigned_abs());
+        let lag_max = self.cluster.lag_time_max;
+        for partition in self.partitions.values_mut() {
+            partition.forget_age(now, anew, lag_max);
+        }
+        let ids: Vec<TopicPartition> = self.partitions.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.watch_log(id));
+        self.alter.forget_age(&mut self.partitions, anew.mono);
+        self.forget_age_of_fetchers(now, anew.mono);
+        self.forget_age_of_identities();
+        let settings = &self.settings;
+        let ticks = &mut self.ticks;
+        ticks.isr = ticks.isr.map(|_| after(settings.replica_lag_time_max_ms / 2));
+        let interval_ms = settings.replica_high_watermark_checkpoint_interval_ms;
+        ticks.high_watermarks = ticks.high_watermarks.map(|_| after(interval_ms));
+        ticks.log_offsets = ticks
+            .log_offsets
+            .map(|_| after(settings.log_flush_offset_checkpoint_interval_ms));
+        ticks.retention = ticks.retention.map(|_| after(settings.log_retention_check_interval_ms));
+        let longest = after(i64::from(u32::MAX));
+        self.produces.forget_age(longest);
+        self.deletes.forget_age(longest);
+        self.fetches.forget_age(after(settings.replica_fetch_wait_max_ms));
+    }
+
     /// Writes one checkpoint file.
     pub(super) fn checkpoint(
         &mut self,

@@ -86,6 +86,18 @@ impl Fetcher {
         self.in_flight.is_none() && !self.partitions.is_empty() && self.wake_at.is_none_or(|at| at <= now)
     }
 
+    /// What rests begins to rest anew.
+    fn forget_age(&mut self, now: Nanos, anew: Nanos, backoff_ms: u64) {
+        let later = |at: Nanos| (at > now).then(|| anew.plus_ms(backoff_ms));
+        self.wake_at = match self.wake_at {
+            Some(ASLEEP) => Some(ASLEEP),
+            wake_at => wake_at.and_then(later),
+        };
+        for following in self.partitions.values_mut() {
+            following.not_before = following.not_before.and_then(later);
+        }
+    }
+
     fn delay(&mut self, id: TopicPartition, until: Nanos) {
         if let Some(following) = self.partitions.get_mut(&id) {
             following.not_before = Some(until);
@@ -422,6 +434,25 @@ impl ReplicaManager {
             _ => self.back_off(from, asked.keys().copied(), now.mono),
         }
         self.end_step(now, disk, out)
+    }
+
+    /// The tag of the request to a leader that waits for its answer.
+    pub fn open_fetch(&self, leader: NodeId) -> Option<u64> {
+        let fetcher = self.fetchers.get(&leader)?;
+        fetcher.in_flight.as_ref().map(|in_flight| in_flight.tag)
+    }
+
+    pub(super) fn forget_age_of_fetchers(&mut self, now: Nanos, anew: Nanos) {
+        let backoff_ms = self.settings.replica_fetch_backoff_ms.unsigned_abs();
+        self.fetchers
+            .retain(|_, fetcher| fetcher.in_flight.is_some() || !fetcher.partitions.is_empty());
+        for (n, fetcher) in self.fetchers.values_mut().enumerate() {
+            fetcher.forget_age(now, anew, backoff_ms);
+            if let Some(in_flight) = &mut fetcher.in_flight {
+                in_flight.tag = n as u64 + 1;
+            }
+        }
+        self.fetch_seq = self.fetchers.len() as u64;
     }
 
     fn back_off(&mut self, leader: NodeId, ids: impl Iterator<Item = TopicPartition>, now: Nanos) {

@@ -102,6 +102,13 @@ impl Identities {
         out.sync(SyncOwner::Checkpoint, seq, SyncTarget::Dir(String::new()));
     }
 
+    /// Counts syncs from the beginning, if none is under way.
+    pub fn forget_age(&mut self) {
+        if self.syncs.is_empty() {
+            self.issued = 0;
+        }
+    }
+
     fn next(&mut self) -> u64 {
         self.issued += 1;
         FIRST_SYNC_SEQ + self.issued

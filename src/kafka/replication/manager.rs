@@ -66,7 +66,7 @@ pub(super) enum Stopping {
 }
 
 /// All replicas of one broker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct ReplicaManager {
     pub(super) cluster: Cluster,
     pub(super) settings: Settings,
@@ -292,6 +292,16 @@ impl ReplicaManager {
             SyncOwner::Quorum => {}
         }
         self.end_step(now, disk, out)
+    }
+
+    pub(super) fn forget_age_of_identities(&mut self) {
+        self.identities.forget_age();
+        self.entropy = Entropy(0);
+    }
+
+    /// The tag of our AlterPartition that waits for its answer.
+    pub fn open_alter(&self) -> Option<u64> {
+        self.alter.open_tag()
     }
 
     fn hosted(&self, topic: uuid::Uuid) -> Vec<TopicPartition> {

@@ -60,7 +60,7 @@ pub enum Transition {
 }
 
 /// One replica on this broker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Partition {
     id: TopicPartition,
     topic: StrBytes,
@@ -473,6 +473,24 @@ impl Partition {
         let living = self.followers().iter().filter(|f| cluster.alive_epoch(f.id).is_some());
         let theirs = living.map(|f| f.log_start_offset.unwrap_or(-1)).min();
         theirs.unwrap_or(Offset::MAX).min(self.log.log_start_offset())
+    }
+
+    /// What the controller has been asked for.
+    pub(super) fn proposal_mut(&mut self) -> Option<&mut Proposal> {
+        match &mut self.role {
+            Role::Leader(leadership) => leadership.proposal.as_mut(),
+            Role::Follower => None,
+        }
+    }
+
+    /// See [`ReplicaManager::forget_age`](super::ReplicaManager::forget_age).
+    pub(super) fn forget_age(&mut self, now: Nanos, anew: Now, lag_max: Nanos) {
+        self.log.forget_age(anew);
+        if let Role::Leader(leadership) = &mut self.role {
+            for follower in &mut leadership.followers {
+                follower.forget_age(now, anew.mono, lag_max);
+            }
+        }
     }
 
     pub(super) fn state_mut(&mut self) -> &mut PartitionState {

@@ -66,6 +66,15 @@ impl FollowerProgress {
         news
     }
 
+    /// What was not longer ago than the lag limit was at `anew`; what was is forgotten, which is the same.
+    pub fn forget_age(&mut self, now: Nanos, anew: Nanos, lag_max: Nanos) {
+        let fresh = |then: &Nanos| now.since(*then) <= lag_max;
+        self.last_fetch = self.last_fetch.filter(fresh).map(|_| anew);
+        // It only says when the follower was caught up, and that is too long ago.
+        self.leader_end_at_last_fetch = self.leader_end_at_last_fetch.filter(|_| self.last_fetch.is_some());
+        self.last_caught_up = self.last_caught_up.filter(fresh).map(|_| anew);
+    }
+
     /// At the leader's end now, or some time within the lag limit.
     pub fn is_caught_up(&self, leader_end: Offset, now: Nanos, lag_max: Nanos) -> bool {
         self.log_end_offset == Some(leader_end) || self.last_caught_up.is_some_and(|then| now.since(then) <= lag_max)
@@ -107,6 +116,20 @@ mod tests {
             Some(Nanos(1000)),
             "15 < 20: it did not reach the end of one fetch ago"
         );
+    }
+
+    #[test]
+    fn of_the_past_only_whether_it_was_within_the_lag_limit_is_remembered() {
+        let after = |then: u64, now: u64| {
+            let mut progress = FollowerProgress::new(NodeId(2), false, Nanos(0));
+            fetched(&mut progress, 10, 10, then);
+            progress.forget_age(Nanos(now), Nanos(500), LAG);
+            progress
+        };
+        assert_eq!(after(10, 20), after(700, 800));
+        assert_eq!(after(10, 111), after(10, 9_000));
+        assert!(after(10, 110).is_caught_up(11, Nanos(510), LAG));
+        assert!(!after(10, 111).is_caught_up(11, Nanos(510), LAG));
     }
 
     #[test]

@@ -99,6 +99,14 @@ impl<T> Purgatory<T> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
+    /// Everybody's time is up at `deadline`.
+    pub fn forget_age(&mut self, deadline: Nanos) {
+        for waiting in self.waiting.values_mut() {
+            waiting.deadline = deadline;
+        }
+        self.deadlines = self.waiting.keys().map(|id| (deadline, *id)).collect();
+    }
+
     /// All partitions that anybody waits for.
     pub fn watched(&self) -> Vec<TopicPartition> {
         self.watchers.keys().copied().collect()
@@ -128,6 +136,22 @@ mod tests {
         assert!(!purgatory.is_watched(partition(0)));
         assert_eq!(purgatory.watchers(partition(1)), [RequestId(2)]);
         assert_eq!(purgatory.remove(RequestId(1)), None);
+    }
+
+    #[test]
+    fn when_the_wait_began_is_forgotten_and_the_rest_is_not() {
+        let since = |deadline| {
+            let mut purgatory = Purgatory::default();
+            purgatory.insert(RequestId(1), Nanos(deadline), vec![partition(0)], "one");
+            purgatory.forget_age(Nanos(900));
+            purgatory
+        };
+        assert_eq!(since(30), since(40));
+        let mut purgatory = since(30);
+        assert_eq!(
+            (purgatory.next_deadline(), purgatory.remove(RequestId(1))),
+            (Some(Nanos(900)), Some("one"))
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Answer, Path, follow};
 use crate::exhaustive::{self, Budget, ask};
-use crate::scenario::{self, Controllers, Scenario};
+use crate::scenario::{self, Controllers, Scenario, Subject};
 use model::catalogue::{self, Visitor};
 use model::check::{Limits, Spec};
 use serde_json::{Value, json};
@@ -20,9 +20,11 @@ fn counterexample(scenario: &Scenario) -> Value {
         symmetry: None,
         limits: Limits::default(),
     };
-    let found = ask(scenario, &budget, &mut |_| {}).expect("a question").expect("valid");
+    let (found, _) = ask(scenario, Subject::Model, &budget, &mut |_| {})
+        .expect("a question")
+        .expect("valid");
     let (property, path) = found.counterexamples().next().expect("it is broken");
-    exhaustive::counterexample(scenario, property, path, None)
+    exhaustive::counterexample(scenario, Subject::Model, property, path, None)
 }
 
 fn read(file: &Value) -> Path {
@@ -234,7 +236,7 @@ fn wander(scenario: &Scenario, ways: usize, steps: usize) -> BTreeSet<String> {
             steps,
             done: &mut done,
         };
-        let question = scenario.question().expect("a question");
+        let (_, question) = scenario.question(Subject::Model).expect("a question");
         let mut way = catalogue::open(&question, wander).expect("valid");
         let path = loop {
             let file = json!({
