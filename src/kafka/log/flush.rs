@@ -25,7 +25,7 @@ use crate::types::{Nanos, Now, Offset};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One flush under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Flush {
     /// The recovery point when it is done.
     to: Offset,
@@ -36,7 +36,7 @@ struct Flush {
 }
 
 /// The syncs of one log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Flusher {
     /// Number of the next sync.
     next_seq: u64,
@@ -52,6 +52,8 @@ pub struct Flusher {
     pub is_dir_dirty: bool,
     /// The directory itself is new.
     pub is_parent_dirty: bool,
+    /// The sync under way that makes its name durable.
+    naming: Option<u64>,
     /// The leader-epoch file, if it was written since a sync of it was asked for.
     pub epoch_file: Option<FileId>,
     /// When `flush.ms` wants the next flush.
@@ -102,6 +104,28 @@ impl Flusher {
         }
     }
 
+    /// Counts from the beginning what nobody outside waits for, and lets `flush.ms` begin anew.
+    pub fn forget_age(&mut self, anew: Nanos, flush_ms: i64) {
+        if self.syncs.is_empty() && self.flushes.is_empty() {
+            (self.next_seq, self.first) = (0, 0);
+        }
+        self.due = self
+            .due
+            .map(|_| Nanos(anew.0.saturating_add((flush_ms as u64).saturating_mul(1_000_000))));
+    }
+
+    /// Numbers of the cuts that flushes under way make durable.
+    pub fn cuts(&self) -> impl Iterator<Item = u64> {
+        let cuts = self.flushes.iter().flat_map(|flush| &flush.cuts);
+        cuts.map(|(_, number)| *number)
+    }
+
+    /// Gives the cuts other numbers.
+    pub fn rename_cuts(&mut self, number: impl Fn(u64) -> u64) {
+        let cuts = self.flushes.iter_mut().flat_map(|flush| &mut flush.cuts);
+        cuts.for_each(|(_, cut)| *cut = number(*cut));
+    }
+
     /// Flushes under way end at `end` at the latest.
     pub fn lower(&mut self, end: Offset) {
         self.flushes.iter_mut().for_each(|flush| flush.to = flush.to.min(end));
@@ -147,10 +171,12 @@ impl Log {
         };
         let owner = SyncOwner::Log(self.partition);
         let mut ask = |target: SyncTarget, file: Option<FileId>| {
-            flusher.syncs.insert(flusher.next_seq, (number, file));
-            out.sync(owner, flusher.next_seq, target);
+            let seq = flusher.next_seq;
+            flusher.syncs.insert(seq, (number, file));
+            out.sync(owner, seq, target);
             flusher.next_seq += 1;
             flush.waits += 1;
+            seq
         };
         let active = self.segments.len() - 1;
         for (at, segment) in self.segments.iter_mut().enumerate() {
@@ -181,7 +207,7 @@ impl Log {
         }
         if std::mem::take(&mut flusher.is_parent_dirty) {
             let parent = self.dir.rsplit_once('/').map_or("", |(parent, _)| parent);
-            ask(SyncTarget::Dir(parent.to_string()), None);
+            flusher.naming = Some(ask(SyncTarget::Dir(parent.to_string()), None));
         }
         if flush.waits > 0 || to > self.flush_asked() {
             self.flusher.flushes.push_back(flush);
@@ -205,6 +231,9 @@ impl Log {
             return Ok(()); // Of an earlier log of this partition.
         };
         result?;
+        if self.flusher.naming == Some(tag.seq) {
+            self.flusher.naming = None;
+        }
         let at = (number - self.flusher.first) as usize;
         let flush = self
             .flusher
@@ -239,6 +268,11 @@ impl Log {
             self.recovery_point <= self.log_end_offset,
             "nothing behind the end is durable"
         );
+    }
+
+    /// Whether the directory's own name is durable. Before, a power failure takes all that is in it, synced or not.
+    pub fn is_named(&self) -> bool {
+        !self.flusher.is_parent_dirty && self.flusher.naming.is_none()
     }
 
     /// Where Kafka's appends would have returned: an append that makes `flush.messages` due returns only when all of

@@ -5,16 +5,17 @@
 //!
 //! Sources: KIP-595; Kafka's `RequestManager`; KAFKA-10842.
 
+use super::Held;
 use crate::machine::Channel;
 use crate::types::{LeaderEpoch, Nanos, NodeId, Now, Offset};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A peer that failed is not asked again for this long. Kafka's `controller.quorum.retry.backoff.ms` is 20; a dead
 /// peer is asked for as long as it is dead, so a little more patience saves many refused connections.
 pub(super) const RETRY_BACKOFF_MS: u64 = 50;
 
 /// What a request of ours was about, so that its answer is read in the light of that moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Asked {
     Vote { epoch: LeaderEpoch, pre_vote: bool },
     Begin,
@@ -24,7 +25,7 @@ pub(super) enum Asked {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Calls {
     next_tag: u64,
     open: BTreeMap<(Channel, NodeId), (u64, Asked)>,
@@ -68,6 +69,30 @@ impl Calls {
         })
     }
 
+    /// The tag of the question that is open.
+    pub fn open_tag(&self, channel: Channel, to: NodeId) -> Option<u64> {
+        self.open.get(&(channel, to)).map(|(tag, _)| *tag)
+    }
+
+    /// Numbers the open questions from 0 on, those that have not left yet included, and begins every rest anew.
+    pub fn forget_age(&mut self, anew: Now, held: &mut VecDeque<(u64, Held)>) {
+        for (n, ((channel, to), (tag, _))) in self.open.iter_mut().enumerate() {
+            let number = n as u64;
+            for (_, held) in held.iter_mut() {
+                if let Held::Call(call) = held
+                    && (call.channel, call.to, call.tag) == (*channel, *to, *tag)
+                {
+                    call.tag = number;
+                }
+            }
+            *tag = number;
+        }
+        self.next_tag = self.open.len() as u64;
+        for until in self.resting.values_mut() {
+            *until = anew.mono.plus_ms(RETRY_BACKOFF_MS);
+        }
+    }
+
     /// Leaves a peer alone for [`RETRY_BACKOFF_MS`].
     pub fn rest(&mut self, channel: Channel, peer: NodeId, now: Now) {
         self.resting.insert((channel, peer), now.mono.plus_ms(RETRY_BACKOFF_MS));
@@ -99,6 +124,30 @@ mod tests {
         let second = calls.ask(Channel::Election, node, Asked::End);
         assert_eq!(calls.take(Channel::Election, node, first), None, "an old answer");
         assert_eq!(calls.take(Channel::Election, node, second), Some(Asked::End));
+    }
+
+    #[test]
+    fn how_many_were_asked_before_and_when_a_rest_began_is_forgotten() {
+        let at = |ms| Now {
+            mono: Nanos::from_ms(ms),
+            wall_ms: 0,
+        };
+        let after = |answered: u64, ms: u64| {
+            let mut calls = Calls::default();
+            for _ in 0..answered {
+                let tag = calls.ask(Channel::Quorum, NodeId(3), Asked::End);
+                calls.take(Channel::Quorum, NodeId(3), tag);
+            }
+            calls.ask(Channel::Quorum, NodeId(2), Asked::Begin);
+            calls.ask(Channel::Election, NodeId(2), Asked::Begin);
+            calls.rest(Channel::Quorum, NodeId(1), at(ms));
+            calls.forget_age(at(9_000), &mut VecDeque::new());
+            calls
+        };
+        let (young, old) = (after(0, 1), after(7, 5_000));
+        assert_eq!(format!("{young:?}"), format!("{old:?}"));
+        assert_eq!(old.open_tag(Channel::Election, NodeId(2)), Some(0));
+        assert_eq!(old.open_tag(Channel::Quorum, NodeId(2)), Some(1));
     }
 
     #[test]

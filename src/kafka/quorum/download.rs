@@ -20,7 +20,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{FetchSnapshotRequest, FetchSnapshotResponse, fetch_snapshot_response};
 
 /// A snapshot on its way to us.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Download {
     pub id: SnapshotId,
     file: FileId,

@@ -26,7 +26,7 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::{FetchRequest, FetchResponse, fetch_response};
 
 /// A fetch that waits for news.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Parked {
     pub id: RequestId,
     pub deadline: Nanos,
@@ -36,7 +36,7 @@ pub(super) struct Parked {
 }
 
 /// What a fetch asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Ask {
     /// None: not a replica; it sees committed records only.
     replica: Option<NodeId>,

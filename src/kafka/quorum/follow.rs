@@ -19,7 +19,7 @@ use crate::types::{LeaderEpoch, METADATA_PARTITION, NodeId, Now, Offset};
 use kafka_protocol::messages::{FetchResponse, fetch_response};
 
 /// The longest a fetch waits at the leader (Kafka's `MAX_FETCH_WAIT_MS`).
-const MAX_FETCH_WAIT_MS: u64 = 500;
+pub(super) const MAX_FETCH_WAIT_MS: u64 = 500;
 /// Patience with somebody who may not know the leader either.
 const PROBE_TIMEOUT_MS: u64 = 500;
 

@@ -55,6 +55,7 @@ use kafka_protocol::protocol::StrBytes;
 use snapshot::Snapshots;
 use state::{NEVER, Role};
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use store::Store;
 
 /// Where the metadata log, its snapshots and the vote live.
@@ -63,7 +64,7 @@ pub const METADATA_DIR: &str = "__cluster_metadata-0";
 const MAX_BATCH_BYTES: i64 = 8 * 1024 * 1024;
 
 /// Spans that the quorum lives by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Timeouts {
     /// A follower without its leader for this long asks for pre-votes.
     fetch_ms: u64,
@@ -84,7 +85,7 @@ enum Held {
 }
 
 /// One node's part in the metadata quorum.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Quorum {
     me: NodeId,
     cluster_id: StrBytes,
@@ -145,6 +146,11 @@ impl Quorum {
         if let Some((end, _)) = snapshots.newest().filter(|_| !with.clean) {
             mend::remove_returned_segments(end, disk).map_err(LogError::Disk)?;
         }
+        let with = OpenWith {
+            // A directory that is gone was not closed by anybody: its new name is to become durable at once.
+            clean: with.clean && disk.exists(METADATA_DIR),
+            ..with
+        };
         let log = Log::open(METADATA_PARTITION, METADATA_DIR, log_config, with, now, disk, out)?;
         let mut voters: Vec<NodeId> = config.voters.iter().map(|voter| voter.id).collect();
         voters.sort_unstable();
@@ -337,13 +343,13 @@ impl Quorum {
         match tag.owner {
             SyncOwner::Quorum => {
                 result.map_err(LogError::Disk)?;
-                if self.store.on_sync_done(tag.seq, disk, out)? {
-                    self.release_held(out);
-                }
+                self.store.on_sync_done(tag.seq, disk, out)?;
+                self.release_held(out);
                 self.on_snapshot_synced(tag.seq, now, disk, out)?;
             }
             _ => {
                 self.log.on_sync_done(tag, result, out)?;
+                self.release_held(out);
                 self.commit_stale = true;
             }
         }
@@ -394,6 +400,27 @@ impl Quorum {
         self.parked.retain(|parked| parked.id != id);
     }
 
+    /// The tag of our request to a peer that waits for its answer.
+    pub fn open_call(&self, channel: Channel, to: NodeId) -> Option<u64> {
+        self.calls.open_tag(channel, to)
+    }
+
+    /// Begins every wait anew at `anew` and counts every name from the beginning: two nodes that differ only in how
+    /// long they have lived become equal. The next step must not be told of an earlier time than `anew`.
+    pub fn forget_age(&mut self, anew: Now) {
+        self.log.forget_age(anew);
+        self.store.forget_age();
+        self.snapshots.forget_age();
+        self.calls.forget_age(anew, &mut self.held);
+        self.forget_waits(anew);
+        let longest = follow::MAX_FETCH_WAIT_MS;
+        for parked in &mut self.parked {
+            parked.deadline = anew.mono.plus_ms(longest);
+        }
+        self.entropy = Entropy(0);
+        self.elections_lost = 0;
+    }
+
     /// Closes the files of the log.
     pub fn close(&mut self, disk: &mut dyn Disk) {
         self.log.close(disk);
@@ -433,14 +460,22 @@ impl Quorum {
 
     /// Sends now, or when the vote file says what the message tells.
     fn hold_or(&mut self, held: Held, out: &mut Outbox) {
-        if self.store.is_durable() {
+        if self.is_vote_durable() {
             held.leave(out);
         } else {
             self.held.push_back((self.store.version(), held));
         }
     }
 
+    /// The vote file lies in the directory of the log, whose name the log makes durable when it is opened.
+    fn is_vote_durable(&self) -> bool {
+        self.store.is_durable() && self.log.is_named()
+    }
+
     fn release_held(&mut self, out: &mut Outbox) {
+        if !self.log.is_named() {
+            return;
+        }
         while self
             .held
             .front()
@@ -483,6 +518,13 @@ impl Quorum {
             self.store.is_durable() || self.store.is_writing(),
             "a vote that nobody makes durable"
         );
+    }
+}
+
+/// The library's message types cannot be hashed; their debug text names every field.
+impl Hash for Held {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        format!("{self:?}").hash(state);
     }
 }
 

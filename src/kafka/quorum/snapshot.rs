@@ -28,14 +28,14 @@ const BATCH_BYTES: usize = 512 * 1024;
 /// Sync sequence numbers here are odd, those of the vote file even.
 const SEQ_STEP: u64 = 2;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 enum Step {
     File(FileId),
     Dir,
 }
 
 /// One on its way to durability.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Saving {
     id: SnapshotId,
     step: Step,
@@ -45,7 +45,7 @@ struct Saving {
 }
 
 /// All complete ones, and those under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Snapshots {
     /// Ascending.
     complete: Vec<SnapshotId>,
@@ -100,6 +100,13 @@ impl Snapshots {
     /// Something is not durable yet.
     pub fn is_saving(&self) -> bool {
         !self.saving.is_empty()
+    }
+
+    /// Counts syncs from the beginning, if none is under way.
+    pub fn forget_age(&mut self) {
+        if self.saving.is_empty() {
+            self.next_seq = 1;
+        }
     }
 
     fn ask(&mut self, target: SyncTarget, out: &mut Outbox) -> u64 {

@@ -40,7 +40,7 @@ pub(super) const NEVER: Nanos = Nanos(u64::MAX);
 const ELECTION_BACKOFF_MS: u64 = 50;
 
 /// What a node is in the current epoch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) enum Role {
     /// Knows no leader. An observer has no election timer.
     Unattached { deadline: Nanos },
@@ -70,14 +70,14 @@ pub(super) enum Role {
 }
 
 /// Answers so far, our own included.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Ballot {
     pub granted: BTreeSet<NodeId>,
     pub rejected: BTreeSet<NodeId>,
 }
 
 /// What only a leader knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Leader {
     /// Offset of its LeaderChangeMessage.
     pub epoch_start_offset: Offset,
@@ -96,7 +96,7 @@ pub(super) struct Leader {
 }
 
 /// A replica as its leader sees it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Progress {
     /// All below is flushed there (voters).
     pub end_offset: Offset,
@@ -377,10 +377,33 @@ impl Quorum {
         self.drop_download();
     }
 
+    /// Begins every wait of the role anew, as if it had been entered at `anew`.
+    pub(super) fn forget_waits(&mut self, anew: Now) {
+        let after = |at: Nanos, ms: u64| if at == NEVER { NEVER } else { anew.mono.plus_ms(ms) };
+        let (fetch_ms, election_ms) = (self.timeouts.fetch_ms, self.timeouts.election_ms);
+        match &mut self.role {
+            Role::Unattached { deadline }
+            | Role::Prospective { deadline, .. }
+            | Role::Candidate { deadline, .. }
+            | Role::Resigned { deadline, .. } => *deadline = after(*deadline, election_ms),
+            Role::Follower { deadline, .. } => *deadline = after(*deadline, fetch_ms),
+            Role::Leader(leader) => {
+                leader.check_quorum = after(leader.check_quorum, fetch_ms * 3 / 2);
+                leader.next_begin = after(leader.next_begin, fetch_ms / 2);
+                for progress in leader.progress.values_mut() {
+                    progress.fetched_at = anew.mono;
+                    progress.fetched_wall_ms = anew.wall_ms;
+                    progress.caught_up_wall_ms = progress.caught_up_wall_ms.map(|_| anew.wall_ms);
+                }
+            }
+        }
+    }
+
     /// A ballot may be decided: by an answer, or because our own vote became durable.
     pub(super) fn settle_election(&mut self, now: Now, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
         let majority = self.majority();
         let lost = |ballot: &Ballot, voters: usize| ballot.rejected.len() > voters - majority;
+        let is_vote_durable = self.is_vote_durable();
         match &mut self.role {
             Role::Prospective { ballot, .. } => {
                 if ballot.granted.len() >= majority {
@@ -395,7 +418,7 @@ impl Quorum {
                 ballot,
                 resting,
             } => {
-                if ballot.granted.len() >= majority && self.store.is_durable() {
+                if ballot.granted.len() >= majority && is_vote_durable {
                     let granting = std::mem::take(&mut ballot.granted);
                     return self.become_leader(&granting, now, disk, out);
                 }

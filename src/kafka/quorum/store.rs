@@ -24,13 +24,13 @@ pub(super) struct Election {
     pub voted: Option<NodeId>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 enum Step {
     File(FileId),
     Dir,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Writing {
     version: u64,
     seq: u64,
@@ -38,7 +38,7 @@ struct Writing {
 }
 
 /// The state in memory and how much of it the disk has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Store {
     cluster_id: String,
     voters: Vec<NodeId>,
@@ -125,10 +125,10 @@ impl Store {
         Ok(())
     }
 
-    /// True if more became durable.
-    pub fn on_sync_done(&mut self, seq: u64, disk: &mut dyn Disk, out: &mut Outbox) -> Result<bool, LogError> {
+    /// Goes on with the write under way.
+    pub fn on_sync_done(&mut self, seq: u64, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
         let Some(writing) = self.writing.filter(|writing| writing.seq == seq) else {
-            return Ok(false);
+            return Ok(());
         };
         match writing.step {
             Step::File(file) => {
@@ -141,7 +141,6 @@ impl Store {
                     step: Step::Dir,
                     ..writing
                 });
-                Ok(false)
             }
             Step::Dir => {
                 assert!(
@@ -150,8 +149,15 @@ impl Store {
                 );
                 self.durable_version = writing.version;
                 self.writing = None;
-                Ok(true)
             }
+        }
+        Ok(())
+    }
+
+    /// Counts versions and syncs from the beginning, if none is under way.
+    pub fn forget_age(&mut self) {
+        if self.is_durable() && !self.is_writing() {
+            (self.version, self.durable_version, self.next_seq) = (0, 0, 0);
         }
     }
 

@@ -398,6 +398,34 @@ fn a_vote_is_answered_when_it_is_durable_and_only_once_an_epoch() {
 }
 
 #[test]
+fn a_vote_in_a_directory_whose_name_is_not_durable_is_not_durable() {
+    let mut alone = Alone::fresh();
+    let is_root = |output: &crate::Output| matches!(output, crate::Output::Sync { target: crate::SyncTarget::Dir(dir), .. } if dir.is_empty());
+    let (root, rest): (Vec<_>, Vec<_>) = alone.out.outputs.drain(..).partition(is_root);
+    assert_eq!(root.len(), 1, "the directory is new");
+    alone.out.outputs = rest;
+    let first = RequestId(1);
+    alone
+        .quorum
+        .handle(
+            first,
+            &vote(2, 5, (0, 0), false),
+            alone.now,
+            &mut alone.disk,
+            &mut alone.out,
+        )
+        .expect("a disk");
+    alone.finish_syncs();
+    assert!(
+        alone.answer(first).is_none(),
+        "a power failure would take the vote with the directory"
+    );
+    alone.out.outputs = root;
+    alone.finish_syncs();
+    assert_eq!(granted(alone.answer(first)), (0, true));
+}
+
+#[test]
 fn strangers_get_no_vote() {
     let mut alone = Alone::fresh();
     alone.finish_syncs();
