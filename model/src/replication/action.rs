@@ -180,6 +180,34 @@ pub enum Action {
 }
 
 impl Action {
+    /// All kinds.
+    pub const KINDS: [&'static str; 24] = [
+        "produce",
+        "acknowledge",
+        "give_up",
+        "read",
+        "handle_fetch",
+        "answer_parked",
+        "handle_fetched",
+        "ask_again",
+        "advance_high_watermark",
+        "propose_isr",
+        "handle_alter",
+        "handle_altered",
+        "apply_metadata",
+        "register",
+        "unfence",
+        "fence",
+        "elect_preferred",
+        "elect_unclean",
+        "kill",
+        "lose_power",
+        "stop",
+        "wipe",
+        "start",
+        "flush",
+    ];
+
     /// Its kind, for counting.
     pub const fn kind(&self) -> &'static str {
         match self {

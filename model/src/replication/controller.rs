@@ -9,7 +9,7 @@
 //! Sources: KIP-497, KIP-631, KIP-841, KIP-903, KIP-966; KAFKA-14617.
 
 use super::flaw::Flaw;
-use super::state::{Message, Proposal, Replica, Role, Set, State, Version};
+use super::state::{BrokerEpoch, Controller, MOST_REPLICAS, Message, Proposal, Replica, Set, State, Version};
 use super::step::{Protocol, Refusal, require};
 
 impl Protocol {
@@ -49,8 +49,12 @@ impl Protocol {
             None => {
                 let last = controller.last_known_leader.filter(|_| eligible.is_empty());
                 let last = last.filter(|last| !controller.fenced.has(*last));
-                require(elect == last, "nobody can lead but the last known leader (KIP-966)")?;
-                last
+                let is_unclean = elect.is_some_and(|leader| self.unclean_election && !controller.fenced.has(leader));
+                require(
+                    elect == last || is_unclean,
+                    "nobody can lead but the last known leader (KIP-966)",
+                )?;
+                elect
             }
         };
         if next.leader != before.leader {
@@ -61,7 +65,7 @@ impl Protocol {
                 state.outside.unclean_election = true;
             }
             next.isr = Set::of(leader);
-            next.elr = if next.isr.len() >= self.min_isr() {
+            next.elr = if next.isr.len() >= self.min_isr() || !elr.has(leader) {
                 Set::default()
             } else {
                 elr.without(leader)
@@ -104,6 +108,16 @@ impl Protocol {
             .chain(last.map(Some))
     }
 
+    /// Whether all of an ISR may be in it: alive, and the incarnations that its leader has seen fetching (KIP-903).
+    pub fn is_eligible(&self, controller: &Controller, isr: Set, incarnations: &[BrokerEpoch; MOST_REPLICAS]) -> bool {
+        isr.iter().all(|replica| {
+            let seen = incarnations[usize::from(replica)];
+            let registered = controller.broker_epochs[usize::from(replica)];
+            let same = seen == 0 || seen == registered || self.has(Flaw::AlterPartitionNoBrokerEpoch);
+            same && !controller.fenced.has(replica)
+        })
+    }
+
     pub(super) fn handle_alter(
         &self,
         state: &mut State,
@@ -128,17 +142,11 @@ impl Protocol {
             || current.leader != Some(leader)
             || current.leader_epoch != leader_epoch
             || controller.partition_epoch() != proposal.partition_epoch;
-        let is_eligible = |replica: Replica| {
-            let seen = incarnations[usize::from(replica)];
-            let registered = controller.broker_epochs[usize::from(replica)];
-            let same = seen == 0 || seen == registered || self.has(Flaw::AlterPartitionNoBrokerEpoch);
-            same && !controller.fenced.has(replica)
-        };
-        let mut members = proposal.isr.iter();
+        let eligible = self.is_eligible(&state.controller, proposal.isr, &incarnations);
         if stale {
             // The leader learns the rest from the metadata.
             require(elect.is_none(), "a stale request changes nothing")?;
-        } else if members.all(is_eligible) {
+        } else if eligible {
             self.change(state, proposal.isr, Set::default(), elect)?;
         } else {
             require(elect.is_none(), "a refused request changes nothing")?;
@@ -169,20 +177,10 @@ impl Protocol {
         changed
     }
 
+    /// The heartbeat that asked for it may be of a process that has died since.
     pub(super) fn unfence(&self, state: &mut State, replica: Replica, elect: Option<Replica>) -> Result<(), Refusal> {
         let fenced = state.controller.fenced;
-        let broker = &state.brokers[usize::from(replica)];
         require(fenced.has(replica), "it is not fenced")?;
-        let registered = state.controller.broker_epochs[usize::from(replica)];
-        require(
-            broker.up && broker.epoch == registered,
-            "this incarnation is not registered",
-        )?;
-
-        require(
-            broker.role != Role::Idle,
-            "a broker is unfenced once it has caught up with its own registration (KIP-631)",
-        )?;
         state.controller.fenced = fenced.without(replica);
         let isr = state.controller.newest().isr;
         let changed = match state.controller.newest().leader {
@@ -195,14 +193,11 @@ impl Protocol {
         changed
     }
 
+    /// A new process takes the place of the last one, whose session is over or will never be heard of again: until it is
+    /// unfenced it may neither lead nor be in sync. It may have died before it hears of that.
     pub(super) fn register(&self, state: &mut State, replica: Replica, elect: Option<Replica>) -> Result<(), Refusal> {
         let at = usize::from(replica);
         let broker = &state.brokers[at];
-        require(broker.up && broker.epoch == 0, "only a new process registers")?;
-        require(
-            state.controller.fenced.has(replica),
-            "while its last incarnation is taken for alive, no other is registered",
-        )?;
         let unclean = !broker.clean && !self.has(Flaw::LastReplicaStanding);
         let leaves = if unclean { Set::of(replica) } else { Set::default() };
         let isr = state.controller.newest().isr;
@@ -211,12 +206,20 @@ impl Protocol {
         } else {
             isr.without(replica)
         };
-        self.change(state, stays, leaves, elect)?;
+        let fenced = state.controller.fenced;
+        state.controller.fenced = fenced.with(replica);
+        let changed = self.change(state, stays, leaves, elect);
+        if changed.is_err() {
+            state.controller.fenced = fenced;
+            return changed;
+        }
         state.controller.broker_epochs[at] += 1;
         let since = state.controller.partition_epoch();
         let broker = &mut state.brokers[at];
-        broker.epoch = state.controller.broker_epochs[at];
-        broker.since = since;
+        if broker.up && broker.epoch == 0 {
+            broker.epoch = state.controller.broker_epochs[at];
+            broker.since = since;
+        }
         Ok(())
     }
 

@@ -44,12 +44,14 @@ impl Protocol {
     }
 
     pub(super) fn lose_power(&self, state: &mut State, replica: Replica, end: Offset) -> Result<(), Refusal> {
-        let broker = Self::running(state, replica)?;
+        // Also of a host whose process has died already: its page cache was still there.
+        let broker = &state.brokers[usize::from(replica)];
         require(
             broker.synced <= end && end <= broker.log.end(),
             "what is synced stays, and nothing is added",
         )?;
-        self.end_process(state, replica, false);
+        let clean = !broker.up && broker.clean;
+        self.end_process(state, replica, clean);
         self.lose(state, replica, end);
         state.outside.faults[1] += 1;
         Ok(())
@@ -78,10 +80,6 @@ impl Protocol {
 
     pub(super) fn stop(&self, state: &mut State, replica: Replica) -> Result<(), Refusal> {
         Self::running(state, replica)?;
-        require(
-            state.controller.fenced.has(replica),
-            "an orderly stop waits until the controller has let it go",
-        )?;
         // It writes down its incarnation; one that the controller never gave a number to is no proof of order (KIP-966).
         let registered = state.controller.broker_epochs[usize::from(replica)];
         let clean = state.brokers[usize::from(replica)].epoch == registered;

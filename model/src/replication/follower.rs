@@ -82,7 +82,7 @@ impl Protocol {
     }
 
     /// The question that a follower would send now.
-    fn question(&self, state: &State, replica: Replica) -> Option<Fetch> {
+    pub fn question(&self, state: &State, replica: Replica) -> Option<Fetch> {
         let broker = &state.brokers[usize::from(replica)];
         let Role::Follower {
             leader: Some(leader),

@@ -122,14 +122,7 @@ impl Protocol {
     pub(super) fn handle_fetch(&self, state: &mut State, fetch: Fetch, park: bool, joins: bool) -> Result<(), Refusal> {
         let at = state.network.binary_search(&Message::Fetch(fetch));
         let at = at.map_err(|_| "no such fetch was sent")?;
-        let epoch = state.leader_epoch(fetch.leader);
-        let broker = &state.brokers[usize::from(fetch.leader)];
-        leadership(broker)?;
-        require(
-            fetch.leader_epoch == epoch || self.has(Flaw::NoFetchEpochFencing),
-            "a fetch of another leader epoch is fenced (KIP-320)",
-        )?;
-        let answer = self.answer(broker, epoch, &fetch);
+        let answer = self.would_answer(state, &fetch)?;
         let diverges = matches!(answer, Answer::Diverging { .. });
         let counts = match answer {
             Answer::Records { .. } => true,
@@ -184,6 +177,18 @@ impl Protocol {
             fetch.offset >= leadership.epoch_start || self.has(Flaw::IsrJoinAtLaggingHw),
             "who joins holds all of the earlier epochs, since some of it may be committed (KAFKA-7128)",
         )
+    }
+
+    /// What the leader that a fetch is for would say to it now.
+    pub fn would_answer(&self, state: &State, fetch: &Fetch) -> Result<Answer, Refusal> {
+        let epoch = state.leader_epoch(fetch.leader);
+        let broker = &state.brokers[usize::from(fetch.leader)];
+        leadership(broker)?;
+        require(
+            fetch.leader_epoch == epoch || self.has(Flaw::NoFetchEpochFencing),
+            "a fetch of another leader epoch is fenced (KIP-320)",
+        )?;
+        Ok(self.answer(broker, epoch, fetch))
     }
 
     /// What a leader says to a fetch now.

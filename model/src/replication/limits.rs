@@ -190,7 +190,8 @@ impl Limits {
                 let ends = broker.synced..=broker.log.end();
                 actions.extend(ends.map(|end| Action::LosePower { broker: replica, end }));
             }
-            if may(2) {
+            // An orderly stop waits until the controller has let it go, but not for ever.
+            if may(2) && state.controller.fenced.has(replica) {
                 actions.push(Action::Stop { broker: replica });
             }
             return;
@@ -233,7 +234,7 @@ impl Limits {
                         .map(|elect| Action::Register { broker: replica, elect }),
                 );
             }
-            true if broker.up => {
+            true if broker.up && broker.role != Role::Idle => {
                 let choices = protocol.choices(state, isr, state.controller.fenced.without(replica));
                 actions.extend(
                     self.first_or_all(choices)

@@ -15,6 +15,10 @@
 //! of the controller (the metadata log is one, decided and committed at once), time (whoever is behind may be called
 //! lagging, whoever lives may be taken for dead), producers that retry, fetches of a process that has died since.
 //!
+//! [`Protocol::step`] allows more than a search looks at ([`Limits`]): a process may be registered or unfenced after its
+//! death, stop in order before the controller lets it go, lose power after it was killed, and be followed by another whose
+//! session has merely ended.
+//!
 //! Sources: KIP-101, 279, 320, 392, 497, 595, 631, 841, 903, 966; hachikuji/kafka-specification (`Kip320`, `AsyncIsr`);
 //! Vanlightly/kafka-tlaplus (`kip_966`).
 
