@@ -12,6 +12,7 @@ pub mod checks;
 pub mod cli;
 pub mod cluster;
 pub mod code;
+pub mod conform;
 pub mod exhaustive;
 pub mod history;
 pub mod isolate;

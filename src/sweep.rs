@@ -4,6 +4,8 @@
 //! nothing of one run reaches another. Results are handed over in the order of the seeds, whatever order they end in:
 //! a sweep prints the same with one worker and with many.
 
+use crate::conform::Conformed;
+use crate::conform::scope::uncovered;
 use crate::isolate::isolated;
 use crate::run::{self, Options, Outcome};
 use crate::scenario::{Expect, Scenario};
@@ -29,6 +31,8 @@ pub struct Plan {
     pub until: Option<Instant>,
     /// What ends the sweep before its last seed.
     pub stop: Stop,
+    /// Every so many-th seed is held against the specification, where that covers the scenario; 0: none.
+    pub conform_every: u64,
 }
 
 /// What ends the sweep of a scenario before its last seed.
@@ -54,6 +58,16 @@ impl Plan {
             jobs: 2,
             until: None,
             stop: Stop::Found,
+            conform_every: 0,
+        }
+    }
+
+    /// How a seed is run.
+    pub fn options(&self, scenario: &Scenario, seed: u64) -> Options {
+        let is_drawn = self.conform_every != 0 && seed.is_multiple_of(self.conform_every);
+        Options {
+            conform: is_drawn && uncovered(scenario).is_none(),
+            ..Options::default()
         }
     }
 }
@@ -77,6 +91,10 @@ pub struct Tally {
     pub marks: BTreeMap<&'static str, u64>,
     /// How often each check compared something, all seeds.
     pub looked: BTreeMap<&'static str, u64>,
+    /// Seeds that were held against the specification.
+    pub held: u64,
+    /// What they have shown of it.
+    pub conformed: Conformed,
     /// Seeds with a permitted loss.
     pub with_permitted_loss: u64,
     /// Seeds that broke a check, in order.
@@ -104,6 +122,10 @@ impl Tally {
         merge(&mut self.faults, &outcome.faults);
         merge(&mut self.marks, &outcome.marks);
         merge(&mut self.looked, &outcome.looked);
+        if let Some(conformed) = &outcome.conformed {
+            self.held += 1;
+            self.conformed.add(conformed);
+        }
         self.with_permitted_loss += u64::from(!outcome.permitted.is_empty());
         match outcome.class {
             run::Class::Holds => {}
@@ -198,7 +220,7 @@ pub fn sweep(scenario: &Arc<Scenario>, plan: &Plan, mut each: impl FnMut(&Outcom
                     }
                     let seed = plan.from + index;
                     if sender
-                        .send((seed, run_one(scenario, seed, &Options::default())))
+                        .send((seed, run_one(scenario, seed, &plan.options(scenario, seed))))
                         .is_err()
                     {
                         break;

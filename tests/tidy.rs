@@ -91,6 +91,8 @@ fn checks_and_controller_keep_to_their_walls() {
                 "crate::run",
             ][..],
         ),
+        // It sees replicas and records, and nothing of how they came about.
+        ("src/conform", &["kafka::quorum", "kafka::controller", "crate::run"][..]),
         (
             "src/kafka/controller",
             &["crate::replication", "crate::broker", "crate::quorum"][..],

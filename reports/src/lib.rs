@@ -1,5 +1,6 @@
 //! The page: plain data in, text out. Knows nothing of simulator or broker.
 
+pub mod conform;
 pub mod moment;
 pub mod searched;
 pub mod sides;

@@ -19,6 +19,8 @@
 //!   marks.rs       what a run should have met at least once
 //! ```
 //!
+//! M2 is made by `conform`, which holds a run against the specification.
+//!
 //! Guarantees: silent on lawful runs, which includes losses that the promise does not cover ([`Checks::losses`]).
 //!
 //! Sources: each check names its own, see [`Checks::list`].
@@ -58,6 +60,9 @@ use liveness::Liveness;
 use quorum::Quorum;
 use report::Report;
 use std::collections::BTreeMap;
+
+/// Id of the check that `conform` makes.
+pub const REFINEMENT: &str = report::LIST[report::Check::M2 as usize].id;
 
 /// All checks of one run.
 #[derive(Clone, Debug)]

@@ -69,6 +69,7 @@ checks! {
     L6 "All nodes have applied the committed metadata." "KIP-631"
     L7 "Every proposed ISR is decided." "KIP-497; KAFKA-12686"
     L8 "Every live broker is unfenced." "KIP-631"
+    M2 "Every step of a broker or of the controller is a step that the specification allows, or none." "KIP-320, 497, 903, 966 as model::replication has them; sweep --conform"
     L9 "The quorum has exactly one leader." "KIP-595"
 }
 

@@ -105,6 +105,9 @@ struct SweepArgs {
     /// Go on where the expected violation has been found, so that every seed gives its digest
     #[arg(long, conflicts_with = "fail_fast")]
     every_seed: bool,
+    /// Hold every seed against the specification, where that covers the scenario [default: one in eight]
+    #[arg(long)]
+    conform: bool,
     /// Run every seed twice and compare the digests
     #[arg(long)]
     twice: bool,
@@ -127,6 +130,9 @@ struct ReplayArgs {
     /// Write every step and note as JSON lines
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Hold every step against the specification
+    #[arg(long)]
+    conform: bool,
     /// Stop after this step
     #[arg(long)]
     until: Option<u64>,

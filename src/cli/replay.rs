@@ -29,6 +29,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         record: args.record.is_some(),
         tape,
         until: args.until,
+        conform: args.conform,
     };
     let command = sweep::replay_command(&args.file, seed);
     if args.step {
@@ -109,6 +110,9 @@ fn tell(outcome: &Outcome) {
     };
     println!("faults     {}", list(&outcome.faults));
     println!("marks      {}", list(&outcome.marks));
+    if let Some(conformed) = &outcome.conformed {
+        println!("matched    {}", list(&conformed.matched));
+    }
     for loss in &outcome.permitted {
         println!("permitted  {loss}");
     }

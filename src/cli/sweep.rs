@@ -2,11 +2,15 @@
 
 use super::files::{commit, escape, find, write_whole};
 use super::{Failure, SweepArgs};
+use crate::conform::{Conformed, coverage, scope};
 use crate::run::{Class, Options, Outcome};
 use crate::scenario::{Expect, Scenario};
 use crate::sweep::{Plan, Stop, Tally, run_one, sweep as run_sweep};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use model::replication::Action;
+use reports::conform::Conformance;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Version of the JSON lines.
 const SCHEMA_VERSION: u32 = 1;
+/// Unless it is asked for, every so many-th seed is held against the specification.
+const CONFORM_EVERY: u64 = 8;
 /// Budget of a sweep that was given neither time nor seeds.
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
 
@@ -116,6 +122,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
                 (_, true) => Stop::Never,
                 _ => Stop::Found,
             },
+            conform_every: if args.conform { 1 } else { CONFORM_EVERY },
         };
         let mut differing = Vec::new();
         let began = Instant::now();
@@ -165,14 +172,19 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
         });
     }
     bar.finish_and_clear();
+    let elapsed = started.elapsed();
+    let conformance = conformance(&done);
     if !args.json {
-        print_table(&done, started.elapsed(), jobs);
+        print_table(&done, &conformance, elapsed, jobs);
     }
     if let Some(path) = &args.junit {
         write_whole(path, &junit(&done))?;
     }
     if let Some(dir) = &args.out {
-        write_whole(&dir.join("summary.json"), &summary(&done, commit.as_deref()))?;
+        write_whole(
+            &dir.join("summary.json"),
+            &summary(&done, &conformance, commit.as_deref()),
+        )?;
     }
     for swept in &done {
         report_failure(swept);
@@ -218,7 +230,44 @@ fn verdict(scenario: &Scenario, tally: &Tally) -> String {
     }
 }
 
-fn print_table(done: &[Swept], elapsed: Duration, jobs: usize) {
+/// What of all scenarios was held against the specification.
+fn conformance(done: &[Swept]) -> Conformance {
+    let mut all = Conformed::default();
+    let mut uncovered: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for swept in done {
+        all.add(&swept.tally.conformed);
+        if let Some(reason) = scope::uncovered(&swept.scenario) {
+            uncovered.entry(reason).or_default().push(swept.scenario.name.clone());
+        }
+    }
+    let seeds = done.iter().map(|swept| swept.tally.held).sum();
+    // Searched only if there is anything to compare.
+    let reachable = if seeds > 0 {
+        coverage::reachable()
+    } else {
+        BTreeSet::new()
+    };
+    let unmatched = Action::KINDS.iter().filter(|kind| !all.matched.contains_key(*kind));
+    Conformance {
+        seeds,
+        of_seeds: done.iter().map(|swept| swept.tally.seeds).sum(),
+        unmatched: unmatched.map(|kind| (*kind).to_owned()).collect(),
+        matched: all
+            .matched
+            .iter()
+            .map(|(kind, count)| ((*kind).to_owned(), *count))
+            .collect(),
+        visited: all.shapes.intersection(&reachable).count(),
+        reachable: reachable.len(),
+        bounds: coverage::BOUNDS.to_owned(),
+        uncovered: uncovered
+            .into_iter()
+            .map(|(reason, names)| (reason.to_owned(), names))
+            .collect(),
+    }
+}
+
+fn print_table(done: &[Swept], conformance: &Conformance, elapsed: Duration, jobs: usize) {
     let rows = done.iter().map(|swept| reports::table::Row {
         scenario: swept.scenario.name.clone(),
         seeds: swept.tally.seeds,
@@ -240,7 +289,9 @@ fn print_table(done: &[Swept], elapsed: Duration, jobs: usize) {
         cpu_s: done.iter().map(|swept| swept.tally.cpu_ns).sum::<u64>() as f64 / 1e9,
         operations: done.iter().map(|swept| swept.tally.operations).sum(),
     };
-    print!("{}", reports::table::render(&rows.collect::<Vec<_>>(), &totals, color));
+    let rows: Vec<_> = rows.collect();
+    print!("{}", reports::table::render(&rows, &totals, color));
+    print!("{}", reports::conform::render(conformance));
 }
 
 /// What a failing scenario needs said after the table; the replay command comes first and last.
@@ -303,6 +354,7 @@ fn json_line(path: &Path, scenario: &Scenario, outcome: &Outcome, commit: Option
         "digest": format!("{:016x}", outcome.digest),
         "marks": outcome.marks,
         "faults": outcome.faults,
+        "matched": outcome.conformed.as_ref().map(|conformed| &conformed.matched),
         "permitted_losses": outcome.permitted.len(),
         "replay": replay_command(path, outcome.seed),
     })
@@ -313,7 +365,7 @@ pub(super) fn scenario_digest(scenario: &Scenario) -> u64 {
     xxhash_rust::xxh3::xxh3_64(&serde_json::to_vec(scenario).expect("a scenario is JSON"))
 }
 
-fn summary(done: &[Swept], commit: Option<&str>) -> String {
+fn summary(done: &[Swept], conformance: &Conformance, commit: Option<&str>) -> String {
     let scenarios: Vec<_> = done
         .iter()
         .map(|swept| {
@@ -328,6 +380,9 @@ fn summary(done: &[Swept], commit: Option<&str>) -> String {
                 "faults": swept.tally.faults,
                 "marks": swept.tally.marks,
                 "looked": swept.tally.looked,
+                "held_against_specification": swept.tally.held,
+                "matched": swept.tally.conformed.matched,
+                "not_covered_since": scope::uncovered(&swept.scenario),
                 "seeds_with_permitted_loss": swept.tally.with_permitted_loss,
                 "failures": swept.tally.violated.iter().chain(&swept.tally.stuck).map(|(seed, headline)| json!({
                     "seed": seed, "headline": headline, "replay": replay_command(&swept.path, *seed),
@@ -335,7 +390,19 @@ fn summary(done: &[Swept], commit: Option<&str>) -> String {
             })
         })
         .collect();
-    let summary = json!({ "schema_version": SCHEMA_VERSION, "commit": commit, "scenarios": scenarios });
+    let specification = json!({
+        "seeds": conformance.seeds,
+        "never": conformance.unmatched,
+        "states_visited": conformance.visited,
+        "states_reachable": conformance.reachable,
+        "bounds": conformance.bounds,
+    });
+    let summary = json!({
+        "schema_version": SCHEMA_VERSION,
+        "commit": commit,
+        "specification": specification,
+        "scenarios": scenarios,
+    });
     let mut text = serde_json::to_string_pretty(&summary).expect("a summary is JSON");
     text.push('\n');
     text

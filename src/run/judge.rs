@@ -6,6 +6,7 @@ use super::setup::{Layout, voters};
 use super::{Class, Ended, Outcome, Run};
 use crate::checks::{Checks, Context, Fact, StopKind, TopicPromise, Violation};
 use crate::cluster::{Cluster, SimDisk};
+use crate::conform;
 use crate::scenario::{Scenario, Swarm};
 use kafka::config::TopicConfig;
 use kafka::types::METADATA_PARTITION;
@@ -127,7 +128,7 @@ pub(super) fn lifecycle(run: &mut Run<'_>) {
         // A process that began and ended within one step was still there.
         let fleeting = life.0 != before.0 && !life.1;
         if fleeting {
-            run.checks.fact(Fact::Started {
+            run.tell(Fact::Started {
                 node: node.0,
                 incarnation: life.0,
             });
@@ -142,10 +143,10 @@ pub(super) fn lifecycle(run: &mut Run<'_>) {
                 Some(sim::world::Death::Exited { clean }) => StopKind::Exited { clean },
                 None => unreachable!("it was up and is not"),
             };
-            run.checks.fact(Fact::Stopped { node: node.0, how });
+            run.tell(Fact::Stopped { node: node.0, how });
         }
         if life.1 {
-            run.checks.fact(Fact::Started {
+            run.tell(Fact::Started {
                 node: node.0,
                 incarnation: life.0,
             });
@@ -154,11 +155,12 @@ pub(super) fn lifecycle(run: &mut Run<'_>) {
 }
 
 /// Tells the checks of power failures, also of hosts whose process is gone.
-pub(super) fn power_lost(checks: &mut Checks, layout: &Layout, fault: &Fault) {
+pub(super) fn power_lost(run: &mut Run<'_>, fault: &Fault) {
+    let servers = run.layout.servers;
     if let Fault::PowerLoss { nodes, .. } = fault {
         // The page cache was still there.
-        for node in nodes.iter().filter(|node| usize::from(node.0) < layout.servers) {
-            checks.fact(Fact::Stopped {
+        for node in nodes.iter().filter(|node| usize::from(node.0) < servers) {
+            run.tell(Fact::Stopped {
                 node: node.0,
                 how: StopKind::PowerLost,
             });
@@ -170,7 +172,7 @@ pub(super) fn power_lost(checks: &mut Checks, layout: &Layout, fault: &Fault) {
 pub(super) fn strikes(run: &mut Run<'_>) {
     for node in run.layout.server_nodes() {
         for strike in run.world.disk_mut(node).take_strikes() {
-            run.checks.fact(Fact::DiskDamaged {
+            run.tell(Fact::DiskDamaged {
                 node: node.0,
                 what: strike.what,
                 path: strike.path.as_deref(),
@@ -181,13 +183,13 @@ pub(super) fn strikes(run: &mut Run<'_>) {
 }
 
 /// After the step in which logs were opened: what they really hold, where that is in doubt.
-pub(super) fn resolve_recoveries(world: &mut World<Cluster>, checks: &mut Checks) {
-    for (node, partition) in checks.wanted_logs() {
+pub(super) fn resolve_recoveries(run: &mut Run<'_>) {
+    for (node, partition) in run.checks.wanted_logs() {
         let read = |process: &mut crate::cluster::Process, disk: &mut sim::disk::Disk| {
             process.broker_mut()?.read_log(partition, &mut SimDisk(disk)).ok()
         };
-        if let Some(batches) = world.peek(NodeId(node), read).flatten() {
-            checks.fact(Fact::LogContent {
+        if let Some(batches) = run.world.peek(NodeId(node), read).flatten() {
+            run.tell(Fact::LogContent {
                 node,
                 partition,
                 batches,
@@ -196,13 +198,35 @@ pub(super) fn resolve_recoveries(world: &mut World<Cluster>, checks: &mut Checks
     }
 }
 
+/// After each step: the real state held against the specification's.
+pub(super) fn settle_conform(run: &mut Run<'_>) {
+    let Some(conform) = &mut run.conform else { return };
+    let (world, layout, stepped) = (&run.world, &run.layout, run.stepped);
+    let name = |node: NodeId| layout.names[usize::from(node.0)].clone();
+    let told = || {
+        let Some(stepped) = stepped else {
+            return "the nodes start".to_owned();
+        };
+        let at = stepped.node.map(|node| name(node) + " ").unwrap_or_default();
+        format!("step {}, {at}{}", stepped.seq, stepped.label.words(&name))
+    };
+    let real = |node| world.program(NodeId(node))?.broker();
+    let node = stepped.and_then(|stepped| Some(stepped.node?.0));
+    conform.settle(world.now(), node, &real, &told);
+}
+
 /// The verdict and everything beside it.
 pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
     let mut violations: Vec<Violation> = run.checks.violations().to_vec();
     let mut reason = String::new();
     let mut class = Class::Holds;
     match ended {
-        Ended::Whole | Ended::Until => {}
+        Ended::Whole => violations.extend(
+            run.conform
+                .as_ref()
+                .and_then(|conform| conform.seen_nothing(run.world.now())),
+        ),
+        Ended::Until => {}
         // A disk whose durable data a fault has changed may keep a node down for good.
         Ended::Stuck(why) => match run.checks.convergence_excused() {
             Some(excuse) => reason = format!("{why}; excused: {excuse}"),
@@ -221,6 +245,11 @@ pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
             }),
         },
     }
+    let conformed = run.conform.as_ref().map(|conform| conform.conformed());
+    violations.extend(run.conform.as_ref().and_then(|conform| conform.violation().cloned()));
+    let mut looked = run.checks.looked();
+    let matched = conformed.iter().flat_map(|conformed| conformed.matched.values());
+    looked.insert(conform::CHECK, matched.sum());
     if !violations.is_empty() {
         class = Class::Violated;
     }
@@ -249,7 +278,8 @@ pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
             .into_iter()
             .filter(|(_, count)| *count > 0)
             .collect(),
-        looked: run.checks.looked(),
+        looked,
+        conformed,
         permitted: permitted.collect(),
     }
 }

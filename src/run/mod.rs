@@ -24,6 +24,7 @@ pub use setup::Layout;
 
 use crate::checks::{Checks, Fact};
 use crate::cluster::{Cluster, Notes};
+use crate::conform::Conform;
 use crate::scenario::Scenario;
 use kafka::client::{Op, StartFrom};
 use kafka::{ClientNote, Note, Uuid};
@@ -47,6 +48,8 @@ pub struct Options {
     pub tape: Option<Arc<Tape>>,
     /// Stop after this step of the world.
     pub until: Option<u64>,
+    /// Hold every step against the specification.
+    pub conform: bool,
 }
 
 /// Sees a run as it happens. Must not influence it.
@@ -140,6 +143,9 @@ struct Run<'s> {
     injected: Vec<Fault>,
     struck: Vec<(NodeId, Strike)>,
     checks: Checks,
+    conform: Option<Box<Conform>>,
+    /// The last step of the world, for whoever asks what it was.
+    stepped: Option<Stepped>,
     users: Vec<User>,
     plan: Vec<(u64, Planned)>,
     script: Script,
@@ -182,6 +188,10 @@ impl<'s> Run<'s> {
         let world = World::new(cluster, nodes, &streams, config);
         Run {
             checks: Checks::new(judge::context(scenario, &layout)),
+            conform: options
+                .conform
+                .then(|| Box::new(Conform::new(judge::context(scenario, &layout)))),
+            stepped: None,
             users: workload::users(scenario, &streams),
             plan: Vec::new(),
             script: Script::new(scenario),
@@ -449,6 +459,7 @@ impl<'s> Run<'s> {
             return Err(Ended::Stuck("nothing is left to happen".to_owned()));
         };
         self.steps += 1;
+        self.stepped = Some(stepped);
         let marker = match stepped.label {
             Label::Marker(id) => Some(Marker::of(id)),
             _ => None,
@@ -495,11 +506,18 @@ impl<'s> Run<'s> {
         }
     }
 
+    fn tell(&mut self, fact: Fact<'_>) {
+        if let Some(conform) = &mut self.conform {
+            conform.fact(&fact);
+        }
+        self.checks.fact(fact);
+    }
+
     fn apply(&mut self, fault: &Fault) {
         if !self.world.apply(fault) {
             return;
         }
-        judge::power_lost(&mut self.checks, &self.layout, fault);
+        judge::power_lost(self, fault);
         judge::strikes(self);
         self.injected.push(fault.clone());
         if fault.disturbs() {
@@ -522,11 +540,15 @@ impl<'s> Run<'s> {
         for (node, note) in &self.heard {
             observer.note(time_ns, *node, note);
             judge::name_topic(*node, note, &self.world, &mut self.named, &mut self.checks);
-            self.checks.fact(Fact::Note {
+            let fact = Fact::Note {
                 time_ns,
                 node: node.0,
                 note,
-            });
+            };
+            if let Some(conform) = &mut self.conform {
+                conform.fact(&fact);
+            }
+            self.checks.fact(fact);
             if !self.script.is_done() {
                 self.script.hear(*node, note);
             }
@@ -549,7 +571,8 @@ impl<'s> Run<'s> {
         }
         self.world.trace_mut().mix(self.heard.len() as u64);
         self.heard.clear();
-        judge::resolve_recoveries(&mut self.world, &mut self.checks);
+        judge::resolve_recoveries(self);
+        judge::settle_conform(self);
     }
 
     fn all_brokers(&self, holds: impl Fn(&kafka::broker::Broker) -> bool) -> bool {

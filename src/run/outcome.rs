@@ -1,6 +1,7 @@
 //! What a run came to.
 
 use crate::checks::Violation;
+use crate::conform::Conformed;
 use std::collections::BTreeMap;
 
 /// The class of a run; also the exit code of a command that ran it.
@@ -42,6 +43,8 @@ pub struct Outcome {
     pub marks: BTreeMap<&'static str, u64>,
     /// How often each check really compared something.
     pub looked: BTreeMap<&'static str, u64>,
+    /// What it has shown of the specification; none if it was not held against it.
+    pub conformed: Option<Conformed>,
     /// Losses that the promise did not cover, with their reasons.
     pub permitted: Vec<String>,
 }

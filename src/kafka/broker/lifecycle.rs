@@ -77,6 +77,11 @@ impl Lifecycle {
         self.phase
     }
 
+    /// Drawn at the start of the process.
+    pub fn incarnation(&self) -> Uuid {
+        self.incarnation
+    }
+
     /// The epoch the controller gave this incarnation.
     pub fn epoch(&self) -> Option<BrokerEpoch> {
         self.epoch

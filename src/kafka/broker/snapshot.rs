@@ -3,7 +3,7 @@
 use super::{Broker, Phase};
 use crate::disk::Disk;
 use crate::log::LogError;
-use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicPartition};
+use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 use bytes::Bytes;
 
 /// One replica.
@@ -94,6 +94,11 @@ impl Broker {
     /// Where the broker stands; none for a controller alone.
     pub fn phase(&self) -> Option<Phase> {
         self.serving.as_ref().map(|serving| serving.lifecycle.phase())
+    }
+
+    /// What this process has called itself to the controller; none for a controller alone.
+    pub fn incarnation(&self) -> Option<Uuid> {
+        self.serving.as_ref().map(|serving| serving.lifecycle.incarnation())
     }
 
     /// Whether this node decides for the cluster.
