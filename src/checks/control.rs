@@ -208,10 +208,8 @@ impl Checks {
             .map(|pending| pending.state)
             .chain(partition.state);
         let follows = |known: &State| next.partition_epoch == known.partition_epoch + 1;
-        let overtaken = partition.overtaken.iter().map(|overtaken| overtaken.state);
         let before = before
             .or_else(|| candidates.clone().rfind(follows))
-            .or_else(|| overtaken.clone().rfind(follows))
             .or_else(|| candidates.clone().next_back());
         // Its creation may have been decided before, by a controller that was replaced before anybody knew.
         let created = next.partition_epoch == 0 && partition.state.is_none();
@@ -255,8 +253,8 @@ impl Checks {
             after: metadata_end,
         };
         if stale {
-            // It is not what the newest controller builds on, unless that one is never heard of again.
-            self.ghost.partitions[at].overtaken.push(decision);
+            // Nobody acts on it, unless the newest controller commits nothing and a later one has this in its log.
+            self.ghost.partitions[at].pending.push(decision);
             return;
         }
         let (joined, leads) = match before {
@@ -446,12 +444,10 @@ impl Checks {
             return;
         }
         let pending = &self.ghost.partitions[at].pending;
-        let this = pending.iter().rposition(|pending| same(&pending.state));
-        let mut overtaken = self.ghost.partitions[at].overtaken.iter();
-        let overtaken = overtaken
-            .rfind(|pending| same(&pending.state))
-            .filter(|_| this.is_none());
-        let found = this.map(|this| &pending[this]).or(overtaken);
+        // Two controllers may have decided the same: the later one builds on the earlier one's, not the other way round.
+        let alike = (0..pending.len()).filter(|i| same(&pending[*i].state));
+        let this = alike.max_by_key(|i| pending[*i].controller_epoch);
+        let found = this.map(|this| &pending[this]);
         let next = found.map_or(next, |found| found.state);
         // Also what the controllers before it had decided, if it found that in its log.
         let builds_on = |pending: &&Pending| {
@@ -479,9 +475,9 @@ impl Checks {
         }
         self.enter_state(at, next, decided);
         let partition = &mut self.ghost.partitions[at];
-        for undecided in [&mut partition.pending, &mut partition.overtaken] {
-            undecided.retain(|pending| pending.state.partition_epoch > next.partition_epoch);
-        }
+        partition
+            .pending
+            .retain(|pending| pending.state.partition_epoch > next.partition_epoch);
     }
 
     /// The metadata that this controller has written below `committed` is committed, and its decisions with it.

@@ -112,7 +112,6 @@ fn partition(partition: &Partition, out: &mut impl Hasher) {
         leaders,
         state,
         pending,
-        overtaken,
         unsaid,
         elected,
         unclean_epoch,
@@ -143,7 +142,7 @@ fn partition(partition: &Partition, out: &mut impl Hasher) {
         leaders,
     )
         .hash(out);
-    (state, pending, overtaken, unsaid, elected).hash(out);
+    (state, pending, unsaid, elected).hash(out);
     (unclean_epoch, unclean_allowed, reset_epoch, completed_epoch).hash(out);
     (acked_end, guards, promises, drops.len()).hash(out);
 }

@@ -99,7 +99,7 @@ impl Checks {
             });
         }
         let partition = &mut self.ghost.partitions[at];
-        let committed_here = partition.agreed(node);
+        let never_cut = partition.never_cut(node);
         let replica = &mut partition.replicas[node];
         let was = replica.log.end();
         let doubt = replica.doubt;
@@ -111,9 +111,8 @@ impl Checks {
         let floor = match doubt {
             _ if !known => 0,
             Doubt::None => was,
-            Doubt::MidStep => committed_here.min(was),
-            // A cut that nobody heard of takes nothing that is committed.
-            Doubt::PowerLost if replica.broken_off => replica.durable.min(committed_here),
+            Doubt::MidStep => never_cut.min(was),
+            Doubt::PowerLost if replica.broken_off => replica.durable.min(never_cut),
             Doubt::PowerLost => replica.durable,
             Doubt::Damaged => 0,
         };
@@ -303,7 +302,7 @@ impl Checks {
         }
         let (start, mut durable) = (replica.log.start, replica.durable);
         if replica.broken_off {
-            durable = durable.min(self.ghost.partitions[at].agreed(node));
+            durable = durable.min(self.ghost.partitions[at].never_cut(node));
         }
         let (read, _) = self.read_log(at, start, content);
         let log = &self.ghost.partitions[at].replicas[node].log;

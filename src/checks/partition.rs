@@ -94,9 +94,8 @@ pub(crate) struct Partition {
     pub leaders: BTreeMap<i32, usize>,
     /// The newest state known to be committed.
     pub state: Option<State>,
+    /// Decided and not known to be committed, in that order; also what controllers decided that had been replaced.
     pub pending: Vec<Pending>,
-    /// Decided by a controller that had been replaced; committed only if the log of its successor reaches nobody.
-    pub overtaken: Vec<Pending>,
     /// An active controller was killed inside a step: what it decided there is in its log, but nobody was told.
     pub unsaid: bool,
     /// Who was elected last, whether it ever led or not.
@@ -135,7 +134,6 @@ impl Partition {
             leaders: BTreeMap::new(),
             state: None,
             pending: Vec::new(),
-            overtaken: Vec::new(),
             unsaid: false,
             elected: None,
             unclean_epoch: -1,
@@ -268,6 +266,13 @@ impl Partition {
         replica.agree = at;
         replica.suspended = replica.suspended.filter(|until| *until > at || replica.uncertain);
         at
+    }
+
+    /// What no cut takes, also one that nobody has heard of: what is committed. Of what is deleted nobody can say any more
+    /// whether this copy was it.
+    pub fn never_cut(&mut self, node: usize) -> Offset {
+        let committed = self.agreed(node);
+        if committed > self.deleted_to { committed } else { 0 }
     }
 
     /// The leader epoch in which the committed record at `offset` was committed.

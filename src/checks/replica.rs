@@ -137,8 +137,10 @@ impl Checks {
             fault.is_some() || !as_leader && read.as_ref().is_ok_and(strange)
         });
         let inherited = self.inherit(at, node, behind);
-        // That epochs rise in every copy rests on one leader an epoch, so on a quorum whose voters do not forget.
-        let mixed = base == end && falls && !as_leader && self.report.is_quorum_broken();
+        // That epochs rise in every copy rests on one leader an epoch, so on a quorum whose voters do not forget. Only the
+        // quorum's own leader sees to it by itself: others are given their epoch.
+        let given = !as_leader || !metadata;
+        let mixed = base == end && falls && given && self.report.is_quorum_broken();
         if let Some(fault) = fault.filter(|_| !inherited && !mixed) {
             let name = self.topic_name(at);
             self.report.fire(Check::I1, self.now, Some(node), || {

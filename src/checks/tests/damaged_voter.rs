@@ -180,7 +180,7 @@ fn a_voter_with_a_hole_in_its_log_does_not_hold_what_is_committed() {
 
 #[test]
 fn epochs_rise_in_every_copy_while_an_epoch_of_the_quorum_has_one_leader() {
-    let copied = |broken: bool, as_leader: bool| {
+    let copied = |partition: TopicPartition, broken: bool, as_leader: bool| {
         let mut story = amnesiac();
         if broken {
             voted(&mut story, 1, 1, 3);
@@ -190,7 +190,7 @@ fn epochs_rise_in_every_copy_while_an_epoch_of_the_quorum_has_one_leader() {
             story.note(
                 1,
                 Note::EpochAssigned {
-                    partition: METADATA_PARTITION,
+                    partition,
                     epoch: LeaderEpoch(epoch),
                     start_offset: base,
                 },
@@ -198,7 +198,7 @@ fn epochs_rise_in_every_copy_while_an_epoch_of_the_quorum_has_one_leader() {
             story.note(
                 1,
                 Note::Appended {
-                    partition: METADATA_PARTITION,
+                    partition,
                     base_offset: base,
                     last_offset: base,
                     leader_epoch: LeaderEpoch(epoch),
@@ -209,9 +209,12 @@ fn epochs_rise_in_every_copy_while_an_epoch_of_the_quorum_has_one_leader() {
         }
         story
     };
-    copied(true, false).silent(&["I1", "I3"]);
-    assert_eq!(copied(false, false).found(), ["I1", "I3"]);
-    assert!(copied(true, true).found().contains(&"I1"));
+    copied(METADATA_PARTITION, true, false).silent(&["I1", "I3"]);
+    assert_eq!(copied(METADATA_PARTITION, false, false).found(), ["I1", "I3"]);
+    // The quorum's leader begins above all epochs of its log. That of a partition is given its epoch by the controller.
+    assert!(copied(METADATA_PARTITION, true, true).found().contains(&"I1"));
+    copied(TP, true, true).silent(&["I1", "I3"]);
+    assert!(copied(TP, false, true).found().contains(&"I1"));
 }
 
 #[test]

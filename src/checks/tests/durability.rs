@@ -321,3 +321,24 @@ fn a_stop_inside_the_recovery_does_not_hide_the_power_failure_before_it() {
         assert!(story.checks.violations().iter().all(told));
     }
 }
+
+#[test]
+fn d1_nobody_can_say_what_a_step_that_was_broken_off_has_cut_below_what_is_deleted() {
+    let reopened = |deleted: Offset| {
+        let mut story = flushed();
+        story.stop(1, StopKind::KilledMidStep);
+        story.tick();
+        story.note(
+            0,
+            Note::LogStartAdvanced {
+                partition: TP,
+                to: deleted,
+            },
+        );
+        story.start(1);
+        story.open(1, 2, 1, false);
+        story.found().contains(&"D1")
+    };
+    assert!(!reopened(3));
+    assert!(reopened(1));
+}

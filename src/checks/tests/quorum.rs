@@ -292,3 +292,16 @@ fn a_new_controller_is_a_failover() {
     story.silent(&["X9"]);
     assert_eq!(story.checks.marks().count("controller_failover"), 1);
 }
+
+#[test]
+fn x9_nobody_leads_an_epoch_twice() {
+    let again = |first: Offset| {
+        let mut story = one_entry();
+        leads(&mut story, 0, 1, first);
+        story.found().contains(&"X9")
+    };
+    assert!(again(1), "a leader that has started again does not go on");
+    let mut next = one_entry();
+    leads(&mut next, 0, 2, 1);
+    next.silent(&["X9"]);
+}

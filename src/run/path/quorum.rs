@@ -300,9 +300,23 @@ impl Walk<'_, '_> {
         valve.held().iter().rev().find(is_it).map(|frame| frame.number)
     }
 
+    /// A fetch that is kept back: of this epoch, as one that looked for a leader before may be on a connection that is dead.
+    fn held_fetch(&self, from: NodeId, to: NodeId, epoch: Epoch) -> Option<u64> {
+        let valve = self.valve.borrow();
+        let is_it = |frame: &&Frame| {
+            let Some(RequestKind::Fetch(fetch)) = frame.request() else {
+                return false;
+            };
+            let of = fetch.topics.first().and_then(|topic| topic.partitions.first());
+            (frame.from, frame.to) == (from, to) && of.is_some_and(|of| of.current_leader_epoch == i32::from(epoch))
+        };
+        valve.held().iter().rev().find(is_it).map(|frame| frame.number)
+    }
+
     fn pass_fetch(&mut self, fetch: &Fetch) -> Arm {
         let (from, to) = (self.voter(fetch.follower), self.voter(fetch.leader));
-        match self.await_held(LATE_NS, ApiKey::Fetch, false, from, to)? {
+        self.until(LATE_NS, |walk| walk.held_fetch(from, to, fetch.epoch).is_some())?;
+        match self.held_fetch(from, to, fetch.epoch) {
             Some(request) => self.release(request),
             None => return refuse("the follower has not asked that leader"),
         }
