@@ -130,3 +130,13 @@ fn what_is_not_covered_is_read_off_the_scenario() {
         None
     );
 }
+
+/// Killed in the middle of it, so that nothing was said: the log begins at the leader's log start, and what is below is committed.
+#[test]
+fn a_log_that_began_anew_in_the_step_that_killed_its_process_says_what_is_committed() {
+    let chaos = scenarios()
+        .into_iter()
+        .find(|scenario| scenario.name == "chaos-replication");
+    let outcome = held(&chaos.expect("it is there"), 110_480);
+    assert!(!outcome.violates(CHECK), "{}", outcome.headline());
+}

@@ -289,14 +289,14 @@ impl Track {
         let at = usize::from(replica);
         self.local[at].starting = false;
         let doubt = std::mem::take(&mut self.local[at].doubt);
-        let (end, high_watermark, log) = match real {
+        let (start, end, high_watermark, log) = match real {
             Some(real) => {
                 let projection = self.project(real);
                 let log = self.read(replica, &projection);
-                (projection.end, projection.high_watermark, log)
+                (projection.start, projection.end, projection.high_watermark, log)
             }
             // A directory that was never durable.
-            None => (0, 0, Log::default()),
+            None => (0, 0, 0, Log::default()),
         };
         let before = &self.state.brokers[at];
         if log != before.log || log.end() != end {
@@ -314,7 +314,8 @@ impl Track {
                 }
             }
         }
-        let highest = self.local[at].highest;
+        // What is deleted was committed: a log that begins there, as the step that killed its process has left it, says so.
+        let highest = self.local[at].highest.max(start.min(self.deleted));
         let broker = &mut self.state.brokers[at];
         broker.high_watermark = highest.min(broker.log.end()).max(broker.high_watermark);
         broker.clean = clean;
