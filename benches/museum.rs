@@ -18,13 +18,11 @@ const SEEDS: u64 = 1_000;
 
 fn load(dir: &str, begins: &str) -> Vec<Scenario> {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
-    let entries = std::fs::read_dir(dir).expect("scenarios/");
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut paths = scenario::files(&dir).expect("scenarios/");
     paths.retain(|path| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(begins))
     });
-    paths.sort();
     paths
         .iter()
         .map(|path| scenario::load(path).expect("a valid scenario"))

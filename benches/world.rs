@@ -115,14 +115,7 @@ fn peak_mib() -> u64 {
 
 fn scenarios() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
-        .expect("scenarios/")
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "json") && !path.ends_with("schema.json"));
-    paths.sort();
-    paths
+    scenario::files(&dir).expect("scenarios/")
 }
 
 fn main() {

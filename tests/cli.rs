@@ -1,35 +1,15 @@
 //! The command line as a user meets it: exit codes, where output goes, nothing half-written.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+#[path = "common/command.rs"]
+mod command;
 
-fn highwater(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_highwater"))
-        .args(args)
-        .env_remove("SIM_SEED")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("the binary runs")
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("it was not killed")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use command::{code, highwater, out, scratch};
+use highwater::scenario::files;
+use std::path::Path;
+use std::process::Output;
 
 fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A directory of its own for each test.
-fn scratch(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).expect("a scratch directory");
-    dir
 }
 
 #[test]
@@ -75,15 +55,9 @@ fn the_committed_schema_is_what_the_code_reads() {
 
 #[test]
 fn every_scenario_is_valid() {
-    let dir = |dir| std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).expect(dir);
-    let mut files: Vec<String> = dir("scenarios")
-        .chain(dir("scenarios/model"))
-        .chain(dir("scenarios/code"))
-        .flatten()
-        .map(|entry| entry.path().display().to_string())
-        .filter(|path| path.ends_with(".json") && !path.ends_with("schema.json"))
-        .collect();
-    files.sort();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let paths = ["scenarios", "scenarios/model", "scenarios/code"].map(|dir| files(&root.join(dir)).expect(dir));
+    let files: Vec<String> = paths.iter().flatten().map(|path| path.display().to_string()).collect();
     let mut args = vec!["lint"];
     args.extend(files.iter().map(String::as_str));
     let output = highwater(&args);

@@ -9,16 +9,17 @@ use std::path::Path;
 
 fn questions() -> Vec<Scenario> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/code");
-    let entries = std::fs::read_dir(dir).expect("scenarios/code");
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
     let load = |path: &std::path::PathBuf| {
         let scenario = scenario::load(path).unwrap_or_else(|error| panic!("{error}"));
         let name = path.file_stem().and_then(|stem| stem.to_str());
         assert_eq!(name, Some(scenario.name.as_str()), "a file is named as its scenario");
         scenario
     };
-    paths.iter().map(load).collect()
+    scenario::files(&dir)
+        .expect("scenarios/code")
+        .iter()
+        .map(load)
+        .collect()
 }
 
 fn question(name: &str) -> Scenario {

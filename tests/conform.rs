@@ -7,16 +7,12 @@ use highwater::scenario::{self, Scenario};
 use highwater::sweep::run_one;
 use kafka::rules::Rule;
 use model::replication::Flaw;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 fn scenarios() -> Vec<Arc<Scenario>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let entries = std::fs::read_dir(dir).expect("scenarios/").flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
-    paths.retain(|path| path.file_name().is_some_and(|name| name != "schema.json"));
-    paths.sort();
+    let paths = scenario::files(&dir).expect("scenarios/");
     let loaded = paths.iter().map(|path| scenario::load(path).expect("a scenario"));
     loaded.filter(Scenario::simulates).map(Arc::new).collect()
 }

@@ -10,18 +10,11 @@ use std::sync::Arc;
 
 fn scenarios() -> Vec<(PathBuf, Arc<Scenario>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let entries = std::fs::read_dir(dir)
-        .expect("scenarios/ is there")
-        .flatten()
-        .map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = entries
-        .filter(|path| path.extension().is_some_and(|ending| ending == "json") && !path.ends_with("schema.json"))
-        .collect();
-    paths.sort();
     let load = |path: PathBuf| {
         let scenario = scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
         (path, Arc::new(scenario))
     };
+    let paths = scenario::files(&dir).expect("scenarios/ is there");
     paths.into_iter().map(load).collect()
 }
 

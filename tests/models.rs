@@ -9,10 +9,7 @@ use std::path::Path;
 fn questions() -> Vec<Scenario> {
     let mut found = Vec::new();
     for dir in ["scenarios", "scenarios/model"] {
-        let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).expect(dir);
-        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|ending| ending == "json") && !path.ends_with("schema.json"));
-        paths.sort();
+        let paths = scenario::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).expect(dir);
         for path in paths {
             let scenario = scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
             let name = path.file_stem().and_then(|stem| stem.to_str());

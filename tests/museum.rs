@@ -15,16 +15,11 @@ const SEEDS: u64 = 300;
 
 fn museum() -> Vec<Arc<Scenario>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(dir)
-        .expect("scenarios/")
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
+    let mut paths = scenario::files(&dir).expect("scenarios/");
     paths.retain(|path| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("museum-"))
     });
-    paths.sort();
     paths
         .iter()
         .map(|path| Arc::new(scenario::load(path).unwrap_or_else(|error| panic!("{error}"))))

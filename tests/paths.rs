@@ -1,8 +1,11 @@
 //! Bridge two: the shortest counterexample of each switch that the specification knows, followed by the real cluster. With
 //! the switch on the same property is broken; with it off a step is refused, or nothing comes of it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+#[path = "common/command.rs"]
+mod command;
+
+use command::{code, highwater, out, scratch};
+use std::path::Path;
 
 /// Scenario, property, the step that the cluster refuses with the rule off: there the published fix bites.
 const PATHS: [(&str, &str, Option<u32>); 11] = [
@@ -18,31 +21,6 @@ const PATHS: [(&str, &str, Option<u32>); 11] = [
     ("shortest-22-prev-epoch-commit", "X10", Some(17)),
     ("shortest-23-forgotten-vote", "X9", Some(8)),
 ];
-
-fn highwater(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_highwater"))
-        .args(args)
-        .env_remove("SIM_SEED")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("the binary runs")
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("it was not killed")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A directory of its own for each test.
-fn scratch(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).expect("a scratch directory");
-    dir
-}
 
 /// The verdict in one line, whatever the width.
 fn verdict(text: &str) -> String {

@@ -4,7 +4,7 @@
 //! test run: a seed that failed once is the cheapest test there is.
 
 use highwater::run::{Class, Options};
-use highwater::scenario::{Expect, parse};
+use highwater::scenario::{Expect, files, parse};
 use highwater::sweep::run_one;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,13 +23,7 @@ struct Regression {
 #[test]
 fn what_once_failed_holds() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
-    let mut paths: Vec<_> = std::fs::read_dir(dir)
-        .expect("tests/regressions/")
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
-    paths.sort();
+    let paths = files(&dir).expect("tests/regressions/");
     let mut wrong = Vec::new();
     for path in paths {
         let text = std::fs::read_to_string(&path).expect("readable");

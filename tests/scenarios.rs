@@ -12,13 +12,6 @@ use std::sync::Arc;
 
 fn scenarios() -> Vec<Arc<Scenario>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(dir)
-        .expect("scenarios/")
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "json") && !path.ends_with("schema.json"));
-    paths.sort();
     let load = |path: &std::path::PathBuf| {
         let scenario = scenario::load(path).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(
@@ -28,7 +21,7 @@ fn scenarios() -> Vec<Arc<Scenario>> {
         );
         Arc::new(scenario)
     };
-    paths.iter().map(load).collect()
+    scenario::files(&dir).expect("scenarios/").iter().map(load).collect()
 }
 
 fn named(name: &str) -> Arc<Scenario> {

@@ -12,30 +12,21 @@ pub(super) fn find(files: &[PathBuf], defaults: &[&str]) -> Result<Vec<(PathBuf,
     let files = if files.is_empty() { &defaults } else { files };
     let mut found = Vec::new();
     for file in files {
-        let mut paths = Vec::new();
-        if file.is_dir() {
-            let entries = std::fs::read_dir(file).map_err(|error| Failure {
+        let paths = if file.is_dir() {
+            let paths = scenario::files(file).map_err(|error| Failure {
                 code: 2,
                 text: format!("{}: cannot be listed: {error}", file.display()),
             })?;
-            let json = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");
-            let schema = |path: &PathBuf| path.file_name().is_some_and(|name| name == "schema.json");
-            paths.extend(
-                entries
-                    .flatten()
-                    .map(|entry| entry.path())
-                    .filter(|path| json(path) && !schema(path)),
-            );
-            paths.sort();
             if paths.is_empty() {
                 return Err(Failure {
                     code: 2,
                     text: format!("{}: holds no scenario (*.json)", file.display()),
                 });
             }
+            paths
         } else {
-            paths.push(file.clone());
-        }
+            vec![file.clone()]
+        };
         for path in paths {
             let scenario = scenario::load(&path)?;
             found.push((path, Arc::new(scenario)));

@@ -8,7 +8,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-pub use read::{BadInput, load, parse};
+pub use read::{BadInput, files, load, parse};
 pub use script::{Action, Condition, ScriptStep};
 
 use model::catalogue::{Entry, Question, Visitor, Wrong};

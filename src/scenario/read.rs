@@ -6,7 +6,7 @@ use kafka::config::{Settings, TopicConfig};
 use model::catalogue::{Properties, Question};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is wrong with an input file, where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,16 @@ impl fmt::Display for BadInput {
 }
 
 impl std::error::Error for BadInput {}
+
+/// Scenario files of a directory, in the order of their names. The schema that lies beside them is none.
+pub fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let paths = std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+    let is_json = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");
+    paths.retain(|path| is_json(path) && !path.ends_with("schema.json"));
+    paths.sort();
+    Ok(paths)
+}
 
 /// Reads and validates a file.
 pub fn load(path: &Path) -> Result<Scenario, BadInput> {
