@@ -186,6 +186,9 @@ impl Observer for Teller {
     }
 
     fn fault(&mut self, time_ns: u64, fault: &Fault) {
+        if self.out.is_none() && self.log.is_none() {
+            return;
+        }
         let mut words = format!("{fault:?}");
         for (number, name) in self.names.iter().enumerate() {
             words = words.replace(&format!("NodeId({number})"), name);

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::replication::Action;
 use reports::conform::Conformance;
 use serde_json::json;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -173,7 +174,8 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
     }
     bar.finish_and_clear();
     let elapsed = started.elapsed();
-    let conformance = conformance(&done);
+    // Comparing it takes a search, which nobody pays for who is not shown it.
+    let conformance = LazyCell::new(|| conformance(&done));
     if !args.json {
         print_table(&done, &conformance, elapsed, jobs);
     }
