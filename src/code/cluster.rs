@@ -8,12 +8,15 @@
 //! Guarantees: a state's hash is made of the digests of its parts, none of which knows an age or a history that has no
 //! consequence. Deliberately does not know what the machines do.
 
+use super::disk::PageCache;
 use super::letter::{Letter, Link, Net, Stage};
 use super::node::{Effect, Machine, Node};
 use super::witness::{Watch, Witness};
-use crate::checks::StopKind;
+use crate::checks::{Fact, StopKind};
+use bytes::Bytes;
+use kafka::log::LogError;
 use kafka::note::Note;
-use kafka::{CallFailed, Channel, RequestId};
+use kafka::{CallFailed, Channel, RequestId, TopicPartition};
 use serde::Serialize;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -199,6 +202,22 @@ impl<M: Machine> Change<'_, M> {
         let after = &mut self.after;
         after.broken = after.broken.take().or_else(|| effect.broken.clone());
         self.said.extend(effect.notes.iter().map(|note| (node, note.clone())));
+    }
+
+    /// After an opening: what the recovered logs really hold, where the checks want to see it, as in a run.
+    pub fn show_logs(&mut self, read: impl Fn(&M, TopicPartition, &mut PageCache) -> Result<Bytes, LogError>) {
+        for (node, partition) in self.after.witness.wanted_logs() {
+            let Node { machine, disk, .. } = &*self.after.nodes[usize::from(node)];
+            let batches = machine
+                .as_ref()
+                .and_then(|machine| read(machine, partition, &mut disk.clone()).ok());
+            let fact = Fact::LogContent {
+                node,
+                partition,
+                batches: batches.unwrap_or_default(),
+            };
+            self.after.witness = self.after.witness.told([fact]);
+        }
     }
 
     /// A node has answered, if anybody waits for it.

@@ -14,10 +14,10 @@
 use super::cluster::{self, Change, Cluster, Driver, Event, Letters, SHARED_BYTES, Travel};
 use super::disk::PageCache;
 use super::letter::Content;
-use super::node::{Machine, NOW, Node, Steps, later};
+use super::node::{Machine, NOW, Steps, later};
 use super::witness::{Mark, Watch, Witness};
 use super::words;
-use crate::checks::{Context, Fact};
+use crate::checks::Context;
 use kafka::config::{NodeConfig, Settings, Voter};
 use kafka::log::{LogError, OpenWith};
 use kafka::note::Note;
@@ -265,21 +265,7 @@ impl QuorumSpec {
 
     fn open(&self, change: &mut Change<'_, Quorum>, node: u8) {
         self.take(change, node, &Event::Own(Own::Open(node)));
-        for (node, partition) in change.after.witness.wanted_logs() {
-            let Node { machine, disk, .. } = &*change.after.nodes[usize::from(node)];
-            let batches = machine.as_ref().and_then(|quorum| {
-                let mut log = quorum.log().clone();
-                let (start, end) = (log.log_start_offset(), log.log_end_offset());
-                log.read(start, end, usize::MAX, true, &mut disk.clone()).ok()
-            });
-            let batches = batches.unwrap_or_default();
-            let fact = Fact::LogContent {
-                node,
-                partition,
-                batches,
-            };
-            change.after.witness = change.after.witness.told([fact]);
-        }
+        change.show_logs(|quorum, _, disk| quorum.log().clone().read_all(disk));
     }
 
     fn is_within(&self, state: &QuorumState) -> bool {

@@ -23,7 +23,7 @@ mod step;
 
 use super::cluster::{self, Change, Cluster, Driver, Event, Letters, SHARED_BYTES};
 use super::digest::digest;
-use super::node::{NOW, Node, Steps};
+use super::node::{NOW, Steps};
 use super::witness::{Mark, Watch, Witness};
 use super::words;
 use crate::checks::{Context, Fact, TopicPromise};
@@ -203,20 +203,7 @@ impl ReplicationSpec {
         let open = Own::Open(id(broker), epoch, version.image.clone(), version.digest);
         step.take(change, broker, &Event::Own(open));
         heard[usize::from(broker)] = metadata.last() as u8;
-        for (node, partition) in change.after.witness.wanted_logs() {
-            let Node { machine, disk, .. } = &*change.after.nodes[usize::from(node)];
-            let mut replicas = machine.as_ref().map(|broker| broker.replicas.clone());
-            let batches = replicas
-                .as_mut()
-                .and_then(|replicas| replicas.read_log(partition, &mut disk.clone()).ok());
-            let batches = batches.unwrap_or_default();
-            let fact = Fact::LogContent {
-                node,
-                partition,
-                batches,
-            };
-            change.after.witness = change.after.witness.told([fact]);
-        }
+        change.show_logs(|broker, partition, disk| broker.replicas.clone().read_log(partition, disk));
     }
 
     fn hear(&self, step: &Step<'_>, change: &mut Change<'_, Broker>, broker: u8, (from, to): (u8, u8)) {

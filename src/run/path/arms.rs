@@ -191,6 +191,16 @@ impl Walk<'_, '_> {
         self.valve.borrow_mut().died(node);
     }
 
+    pub fn cut_power(&mut self, node: NodeId, survival: Survival) {
+        let fault = Fault::PowerLoss {
+            nodes: vec![node],
+            survival,
+            torn_sectors: false,
+            garbage_tail: false,
+        };
+        self.take_down(node, &fault);
+    }
+
     /// All that is not synced goes, or nothing of it.
     fn lose_power(&mut self, course: &Course<'_>, replica: Replica, end: u32) -> Arm {
         let broker = &course.before().brokers[usize::from(replica)];
@@ -199,14 +209,7 @@ impl Walk<'_, '_> {
             end if end == broker.synced => Survival::None,
             _ => unreachable!("{UNTRANSLATED}"),
         };
-        let node = course.node(replica);
-        let fault = Fault::PowerLoss {
-            nodes: vec![node],
-            survival,
-            torn_sectors: false,
-            garbage_tail: false,
-        };
-        self.take_down(node, &fault);
+        self.cut_power(course.node(replica), survival);
         Ok(())
     }
 

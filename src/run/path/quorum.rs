@@ -167,13 +167,7 @@ impl Walk<'_, '_> {
                     true => Survival::None,
                     false => Survival::All,
                 };
-                let fault = Fault::PowerLoss {
-                    nodes: vec![node],
-                    survival,
-                    torn_sectors: false,
-                    garbage_tail: false,
-                };
-                self.take_down(node, &fault);
+                self.cut_power(node, survival);
                 Ok(())
             }
             Action::Start { voter } => {
