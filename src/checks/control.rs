@@ -447,14 +447,13 @@ impl Checks {
         // Two controllers may have decided the same: the later one builds on the earlier one's, not the other way round.
         let alike = (0..pending.len()).filter(|i| same(&pending[*i].state));
         let this = alike.max_by_key(|i| pending[*i].controller_epoch);
-        let found = this.map(|this| &pending[this]);
+        let found = this.map(|this| pending[this]);
         let next = found.map_or(next, |found| found.state);
         // Also what the controllers before it had decided, if it found that in its log.
         let builds_on = |pending: &&Pending| {
-            let this = this.map(|this| self.ghost.partitions[at].pending[this]);
-            this.is_some_and(|this| {
-                pending.controller_epoch <= this.controller_epoch
-                    && self.builds_on(this.controller, this.controller_epoch, pending)
+            found.is_some_and(|found| {
+                pending.controller_epoch <= found.controller_epoch
+                    && self.builds_on(found.controller, found.controller_epoch, pending)
             })
         };
         let earlier: Vec<Pending> = pending
@@ -469,7 +468,7 @@ impl Checks {
             knowing: Offset::MAX,
             time_ns: self.now,
         };
-        let decided = found.map_or(unseen, Decided::from);
+        let decided = found.as_ref().map_or(unseen, Decided::from);
         for pending in earlier {
             self.enter_state(at, pending.state, Decided::from(&pending));
         }

@@ -239,8 +239,8 @@ impl Checks {
         let id = self.name(node);
         self.led_by(node, epoch, id);
         let before = self.quorum.starts.insert(epoch, first);
-        let metadata = self.partition(METADATA_PARTITION);
-        let once = before.is_none() || self.report.gives_way(metadata, Mask::MAX);
+        let at = self.partition(METADATA_PARTITION);
+        let once = before.is_none() || self.report.gives_way(at, Mask::MAX);
         self.report.expect(Check::X9, self.now, Some(node), once, || {
             let before = before.unwrap_or_default();
             format!("Nobody leads an epoch twice. Leader {id} of epoch {epoch} began at {before}, and begins at {first} again.")
@@ -248,7 +248,6 @@ impl Checks {
         let member = &mut self.quorum.members[node];
         member.leads = Some(epoch);
         member.epoch = member.epoch.max(epoch);
-        let at = metadata;
         let partition = &mut self.ghost.partitions[at];
         // One that is elected late, by votes that were long on their way, knows nothing of the epochs after its own.
         let end = partition.committed_until(if before.is_none() { epoch - 1 } else { epoch });

@@ -82,7 +82,7 @@ impl Conform {
                 Record::RegisterBroker {
                     broker, incarnation, ..
                 } => {
-                    let life = self.node(*broker).map(|node| &self.lives[usize::from(node)]);
+                    let life = self.life(*broker);
                     let processes = life.map(|life| &life.processes[..]).unwrap_or_default();
                     let asked = processes.iter().find(|(process, _)| process == incarnation);
                     let clean = asked.map_or(Some(false), |(_, clean)| *clean);
@@ -167,8 +167,7 @@ impl Conform {
             }
             let epoch = standing.map_or(BrokerEpoch(-1), |standing| standing.epoch);
             track.local[at].incarnations.push((epoch, first));
-            let node = self.context.node_ids.iter().position(|known| *known == id.0);
-            let life = node.map(|node| &self.lives[node]);
+            let life = self.life(*id);
             let broker = &mut model.brokers[at];
             broker.role = Role::Idle;
             (broker.known, broker.since) = (first, first);

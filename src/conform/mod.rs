@@ -366,6 +366,10 @@ impl Conform {
         Some(at as u16)
     }
 
+    fn life(&self, id: NodeId) -> Option<&Life> {
+        self.lives.get(usize::from(self.node(id)?))
+    }
+
     fn each_replica(&mut self, node: u16, mut act: impl FnMut(&mut Track, u8) -> Result<(), Finding>) {
         let Some(id) = self.context.node_ids.get(usize::from(node)) else {
             return;

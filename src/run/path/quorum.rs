@@ -277,34 +277,37 @@ impl Walk<'_, '_> {
         })
     }
 
-    /// A request for a vote that is kept back.
-    fn held_vote(&self, from: NodeId, to: NodeId, sought: Sought) -> Option<u64> {
+    /// The youngest request of one node to another that is kept back and is meant.
+    fn held_request(&self, from: NodeId, to: NodeId, is_meant: impl Fn(&RequestKind) -> bool) -> Option<u64> {
         let valve = self.valve.borrow();
-        let is_it = |frame: &&Frame| {
-            let Some(RequestKind::Vote(vote)) = frame.request() else {
-                return false;
-            };
-            let of = vote.topics.first().and_then(|topic| topic.partitions.first());
-            (frame.from, frame.to) == (from, to)
-                && of.is_some_and(|of| {
-                    let is_epoch = |epoch| of.replica_epoch == i32::from(epoch);
-                    of.pre_vote == sought.pre_vote && sought.epoch.is_none_or(is_epoch)
-                })
-        };
+        let is_it =
+            |frame: &&Frame| (frame.from, frame.to) == (from, to) && frame.request().as_ref().is_some_and(&is_meant);
         valve.held().iter().rev().find(is_it).map(|frame| frame.number)
     }
 
-    /// A fetch that is kept back: of this epoch, as one that looked for a leader before may be on a connection that is dead.
+    /// A request for a vote.
+    fn held_vote(&self, from: NodeId, to: NodeId, sought: Sought) -> Option<u64> {
+        self.held_request(from, to, |request| {
+            let RequestKind::Vote(vote) = request else {
+                return false;
+            };
+            let of = vote.topics.first().and_then(|topic| topic.partitions.first());
+            of.is_some_and(|of| {
+                let is_epoch = |epoch| of.replica_epoch == i32::from(epoch);
+                of.pre_vote == sought.pre_vote && sought.epoch.is_none_or(is_epoch)
+            })
+        })
+    }
+
+    /// A fetch of this epoch: one that looked for a leader before may be on a connection that is dead.
     fn held_fetch(&self, from: NodeId, to: NodeId, epoch: Epoch) -> Option<u64> {
-        let valve = self.valve.borrow();
-        let is_it = |frame: &&Frame| {
-            let Some(RequestKind::Fetch(fetch)) = frame.request() else {
+        self.held_request(from, to, |request| {
+            let RequestKind::Fetch(fetch) = request else {
                 return false;
             };
             let of = fetch.topics.first().and_then(|topic| topic.partitions.first());
-            (frame.from, frame.to) == (from, to) && of.is_some_and(|of| of.current_leader_epoch == i32::from(epoch))
-        };
-        valve.held().iter().rev().find(is_it).map(|frame| frame.number)
+            of.is_some_and(|of| of.current_leader_epoch == i32::from(epoch))
+        })
     }
 
     fn pass_fetch(&mut self, fetch: &Fetch) -> Arm {

@@ -256,12 +256,18 @@ impl Alone {
 
     /// The answer, if it comes at once.
     fn ask(&mut self, request: RequestKind) -> Option<ResponseKind> {
+        let id = self.begin(&request);
+        self.answer(id)
+    }
+
+    /// The answer may come later.
+    fn begin(&mut self, request: &RequestKind) -> RequestId {
         self.next += 1;
         let id = RequestId(self.next);
         self.quorum
-            .handle(id, &request, self.now, &mut self.disk, &mut self.out)
+            .handle(id, request, self.now, &mut self.disk, &mut self.out)
             .expect("a disk");
-        self.answer(id)
+        id
     }
 
     fn answer(&mut self, id: RequestId) -> Option<ResponseKind> {
@@ -339,17 +345,7 @@ fn a_vote_is_answered_when_it_is_durable_and_only_once_an_epoch() {
     let mut alone = Alone::fresh();
     alone.finish_syncs();
     alone.out.calls.clear();
-    let first = RequestId(1);
-    alone
-        .quorum
-        .handle(
-            first,
-            &vote(2, 5, (0, 0), false),
-            alone.now,
-            &mut alone.disk,
-            &mut alone.out,
-        )
-        .expect("a disk");
+    let first = alone.begin(&vote(2, 5, (0, 0), false));
     assert!(
         alone.answer(first).is_none() && alone.out.calls.is_empty(),
         "the vote is not durable"
@@ -404,17 +400,7 @@ fn a_vote_in_a_directory_whose_name_is_not_durable_is_not_durable() {
     let (root, rest): (Vec<_>, Vec<_>) = alone.out.outputs.drain(..).partition(is_root);
     assert_eq!(root.len(), 1, "the directory is new");
     alone.out.outputs = rest;
-    let first = RequestId(1);
-    alone
-        .quorum
-        .handle(
-            first,
-            &vote(2, 5, (0, 0), false),
-            alone.now,
-            &mut alone.disk,
-            &mut alone.out,
-        )
-        .expect("a disk");
+    let first = alone.begin(&vote(2, 5, (0, 0), false));
     alone.finish_syncs();
     assert!(
         alone.answer(first).is_none(),
