@@ -110,8 +110,6 @@ impl Log {
 
     fn lower_end(&mut self, end: Offset) {
         self.log_end_offset = end;
-        self.awaited = self.awaited.min(end);
-        self.returned = self.returned.min(end);
         self.lower_recovery_point(end);
     }
 
@@ -119,5 +117,8 @@ impl Log {
     pub fn lower_recovery_point(&mut self, to: Offset) {
         self.recovery_point = self.recovery_point.min(to);
         self.flusher.lower(to);
+        // No append waits for what is claimed no longer: it is gone, or about to be.
+        self.awaited = self.awaited.min(to);
+        self.returned = self.returned.min(to);
     }
 }

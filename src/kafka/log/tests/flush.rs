@@ -99,6 +99,17 @@ fn an_append_returns_when_the_flush_that_it_made_due_is_done() {
 }
 
 #[test]
+fn claiming_less_to_be_durable_leaves_no_append_waiting() {
+    let mut f = Fixture::new(&[("flush.messages", "1")]);
+    f.lead(0, 4);
+    f.settle();
+    assert_eq!((f.log.recovery_point(), f.log.returned_end_offset()), (4, 4));
+    f.log.lower_recovery_point(2);
+    // No flush is under way that could end the wait.
+    assert_eq!((f.log.recovery_point(), f.log.returned_end_offset()), (2, 4));
+}
+
+#[test]
 fn a_roll_flushes_the_closed_segment_with_its_indexes() {
     let mut f = Fixture::new(&[("segment.bytes", "256")]);
     for _ in 0..3 {
