@@ -412,7 +412,7 @@ impl Checks {
     /// The final verdict on every send: C3, C4, C12, X14, losses.
     pub(super) fn judge_history(&mut self) {
         // What a stuck cluster does not serve is not lost: that it is stuck is said by the L checks.
-        self.client.cut_short = self.liveness.faults_ended.is_some() && self.converged().is_err();
+        self.client.cut_short = self.liveness.faults_ended.is_some() && self.converged(self.now).is_err();
         for send in 0..self.history.sends.len() {
             let sent = &self.history.sends[send];
             let Outcome::Acked { offset, .. } = sent.outcome else {

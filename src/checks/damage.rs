@@ -25,12 +25,20 @@
 //! Sources: KIP-595; Raft section 5.4; "Protocol-Aware Recovery for Consensus-Based Storage" (FAST 2018); Kafka's
 //! `DefaultRecordBatch` (what the CRC covers), `LogSegment.recover`.
 
-use super::ghost::{Doubt, Lost, Role};
+use super::ghost::{Doubt, Lost, Role, Struck};
 use super::{Checks, marks};
 use kafka::types::{METADATA_PARTITION, NodeId, Offset, Uuid};
 
-/// Files whose bytes are the records themselves.
-const RECORDS: &str = ".log";
+impl Struck {
+    /// By the path of a file in a log's directory; none for the disk as a whole.
+    fn at(path: Option<&str>) -> Struck {
+        match path {
+            Some(path) if path.ends_with("/partition.metadata") => Struck::Identity,
+            Some(path) if path.contains('/') && !path.ends_with(".log") => Struck::Beside,
+            _ => Struck::Records,
+        }
+    }
+}
 
 impl Checks {
     /// A fault took or changed durable data of a node.
@@ -57,10 +65,10 @@ impl Checks {
             // Another disk has the marker of another incarnation.
             state.left_clean &= path.is_some();
         }
-        let hidden = log.is_some() && path.is_some_and(|path| !path.ends_with(RECORDS));
+        let struck = Struck::at(path);
         for at in 0..self.ghost.partitions.len() {
             if dir.is_none_or(|dir| self.may_stand_in(at, dir)) {
-                self.log_damaged(at, node, damage, hidden);
+                self.log_damaged(at, node, damage, struck);
             }
         }
     }
@@ -69,17 +77,39 @@ impl Checks {
         (0..self.ghost.partitions.len()).any(|at| self.may_stand_in(at, path))
     }
 
-    /// Whether a directory is that of a log. Of a topic that no controller has created (a fault has changed the id in
-    /// `partition.metadata`) nobody knows the name; the directory is that of a real topic.
+    /// Whether a directory is that of a log.
     fn may_stand_in(&self, at: usize, dir: &str) -> bool {
         let id = self.ghost.partitions[at].id;
-        let nameless = id != METADATA_PARTITION && self.topics.iter().all(|(_, known)| *known != id.topic);
         let real = |(name, _): &(String, Uuid)| dir == format!("{name}-{}", id.partition);
-        self.topic_name(at) == dir || nameless && self.topics.iter().any(real)
+        self.topic_name(at) == dir || self.is_nameless(at) && self.topics.iter().any(real)
+    }
+
+    /// A log of a topic that no controller has created: a fault has changed the id in `partition.metadata`. Its directory
+    /// is that of a real topic, nobody can say of which.
+    fn is_nameless(&self, at: usize) -> bool {
+        let id = self.ghost.partitions[at].id;
+        id != METADATA_PARTITION && self.topics.iter().all(|(_, known)| *known != id.topic)
+    }
+
+    /// A log is opened that was not there before. Without a name, it is the directory of another log whose id was struck,
+    /// with all that has struck it since.
+    pub(super) fn first_opened(&mut self, at: usize, node: usize) {
+        if self.ghost.partitions[at].replicas[node].known || !self.is_nameless(at) {
+            return;
+        }
+        let number = self.ghost.partitions[at].id.partition;
+        let struck = self.ghost.partitions.iter().find_map(|real| {
+            let replica = &real.replicas[node];
+            let same = real.id.partition == number && !real.is_metadata() && replica.struck > Struck::Identity;
+            replica.fault.filter(|_| same).map(|damage| (damage, replica.struck))
+        });
+        if let Some((damage, struck)) = struck {
+            self.log_damaged(at, node, damage, struck);
+        }
     }
 
     /// One log of a node is in doubt.
-    fn log_damaged(&mut self, at: usize, node: usize, damage: Lost, hidden: bool) {
+    fn log_damaged(&mut self, at: usize, node: usize, damage: Lost, struck: Struck) {
         let up = self.ghost.nodes[node].up;
         let partition = &mut self.ghost.partitions[at];
         partition.guards &= !(1 << node);
@@ -89,7 +119,7 @@ impl Checks {
             replica.fault = Some(damage);
         }
         replica.doubt = Doubt::Damaged;
-        replica.hidden |= hidden;
+        replica.struck = replica.struck.max(struck);
         replica.durable = 0;
         replica.must_hold = 0;
         replica.registered = false;
@@ -149,7 +179,7 @@ impl Checks {
         if let Some(damage) = behind
             && self.ghost.partitions[at].replicas[node].doubt < Doubt::Damaged
         {
-            self.log_damaged(at, node, damage, false);
+            self.log_damaged(at, node, damage, Struck::Records);
         }
         behind.is_some()
     }
@@ -159,7 +189,7 @@ impl Checks {
         let replica = &mut self.ghost.partitions[at].replicas[node];
         replica.doubt = Doubt::None;
         replica.fault = None;
-        replica.hidden = false;
+        replica.struck = Struck::None;
         if self.ghost.partitions[at].is_metadata() {
             self.voter_made_up(node);
         } else {

@@ -56,7 +56,7 @@ fn replica(replica: &Replica, names: &Names, out: &mut impl Hasher) {
         synced,
         doubt,
         broken_off,
-        hidden,
+        struck,
         opened_in_doubt,
         opened_clean,
         unknowing,
@@ -80,7 +80,7 @@ fn replica(replica: &Replica, names: &Names, out: &mut impl Hasher) {
     (known, open, high_watermark, role, leader_epoch, partition_epoch).hash(out);
     (isr, maximal_isr, proposed.map(|(epoch, isr, _)| (epoch, isr))).hash(out);
     (durable, synced, doubt, floor, uncertain, fault, lost, suspended).hash(out);
-    (broken_off, hidden, opened_in_doubt, opened_clean, unknowing).hash(out);
+    (broken_off, struck, opened_in_doubt, opened_clean, unknowing).hash(out);
     if let Some(before) = before {
         names.log(before, out);
     }

@@ -12,7 +12,7 @@
 //!
 //! Sources: KIP-966; KAFKA-10471; ALICE (OSDI 2014); "Can Applications Recover from fsync Failures?" (ATC 2020).
 
-use super::ghost::{Doubt, Lost, Role};
+use super::ghost::{Doubt, Lost, Role, Struck};
 use super::report::Check;
 use super::shadow::{Cell, Shadow};
 use super::{Checks, StopKind, batch, marks};
@@ -88,6 +88,7 @@ impl Checks {
         clean: bool,
     ) {
         let at = self.partition(id);
+        self.first_opened(at, node);
         let dirty = self.ghost.nodes[node].was_dirty;
         let power_lost = self.ghost.nodes[node].power_lost;
         let now = self.now;
@@ -277,7 +278,7 @@ impl Checks {
             // An older disk may bring back what was committed once and lawfully lost since: it goes when it follows again.
             replica.suspended = Some(replica.log.end());
         }
-        if !damaged || whole && !self.ghost.partitions[at].replicas[node].hidden {
+        if !damaged || whole && self.ghost.partitions[at].replicas[node].struck < Struck::Beside {
             self.doubt_ended(at, node);
         }
         if let Some(offset) = changed

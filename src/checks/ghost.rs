@@ -54,6 +54,20 @@ pub(crate) enum Doubt {
     Damaged,
 }
 
+/// Which files of a log a fault hit: those that knowing its records says least of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Struck {
+    /// None of them.
+    #[default]
+    None,
+    /// `partition.metadata`, which says whose log it is, and nothing of what it holds.
+    Identity,
+    /// Segments: the records themselves.
+    Records,
+    /// Any other: knowing the records does not end the doubt.
+    Beside,
+}
+
 /// One replica, as far as its node's notes tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
@@ -82,8 +96,8 @@ pub(crate) struct Replica {
     pub doubt: Doubt,
     /// Its process ended inside a step, which may have cut it unheard.
     pub broken_off: bool,
-    /// It hit a file that says something else than records: knowing those does not end the doubt.
-    pub hidden: bool,
+    /// What a fault hit of it.
+    pub struck: Struck,
     /// Opened when the checkpoints that it began with were in doubt.
     pub opened_in_doubt: bool,
     /// It was opened as cleanly stopped, and so it was: the controller learns of no loss from its next registration.
@@ -151,7 +165,7 @@ impl Replica {
             durable: 0,
             synced: 0,
             doubt: Doubt::None,
-            hidden: false,
+            struck: Struck::None,
             opened_in_doubt: false,
             opened_clean: false,
             before: None,

@@ -24,13 +24,14 @@ pub(super) struct Liveness {
 type Sink<'a> = &'a mut dyn FnMut(Check, Option<usize>, String) -> bool;
 
 impl Checks {
-    /// Whether nothing is left to converge; if not, the first thing that is missing.
+    /// Whether nothing is left to converge at this moment, which may be later than the last note: what everybody has had
+    /// time for is a matter of the clock. If not, the first thing that is missing.
     ///
     /// # Errors
     /// In words, fit for a progress line.
-    pub fn converged(&self) -> Result<(), String> {
+    pub fn converged(&self, now: u64) -> Result<(), String> {
         let mut first = None;
-        self.obstacles(&mut |check, node, message| {
+        self.obstacles(now, &mut |check, node, message| {
             let node = node.map_or(String::new(), |node| format!(" at node {}", self.name(node)));
             first = Some(format!("{check:?}{node}: {message}"));
             false
@@ -73,7 +74,7 @@ impl Checks {
             return;
         }
         let mut found = Vec::new();
-        self.obstacles(&mut |check, node, message| {
+        self.obstacles(self.now, &mut |check, node, message| {
             found.push((check, node, message));
             true
         });
@@ -93,10 +94,10 @@ impl Checks {
         }
     }
 
-    fn obstacles(&self, sink: Sink<'_>) {
+    fn obstacles(&self, now: u64, sink: Sink<'_>) {
         let _ = self.quorum_obstacles(sink)
-            && self.broker_obstacles(sink)
-            && self.partition_obstacles(sink)
+            && self.broker_obstacles(now, sink)
+            && self.partition_obstacles(now, sink)
             && self.client_obstacles(sink);
     }
 
@@ -122,8 +123,8 @@ impl Checks {
         }
     }
 
-    fn broker_obstacles(&self, sink: Sink<'_>) -> bool {
-        let settled = self.quorum.settled(self.now);
+    fn broker_obstacles(&self, now: u64, sink: Sink<'_>) -> bool {
+        let settled = self.quorum.settled(now);
         for (node, state) in self.ghost.nodes.iter().enumerate().take(self.context.brokers) {
             if !state.up {
                 continue;
@@ -155,7 +156,7 @@ impl Checks {
         true
     }
 
-    fn partition_obstacles(&self, sink: Sink<'_>) -> bool {
+    fn partition_obstacles(&self, now: u64, sink: Sink<'_>) -> bool {
         let live = self.ghost.nodes.iter().take(self.context.brokers).enumerate();
         let live = live
             .filter(|(_, state)| state.up)
@@ -165,7 +166,7 @@ impl Checks {
             if partition.is_metadata() || partition.deleted.is_some() || !exists {
                 continue;
             }
-            if let Some((check, node, what)) = unsettled(partition, live, self.now)
+            if let Some((check, node, what)) = unsettled(partition, live, now)
                 && !sink(check, node, format!("{} {what}", self.topic_name(at)))
             {
                 return false;

@@ -273,11 +273,11 @@ impl<'s> Run<'s> {
                 "topic `{name}` could not be created: error {code}"
             )));
         }
-        let ready = |run: &Run<'_>| run.checks.converged().is_ok();
+        let ready = |run: &Run<'_>| run.checks.converged(run.world.now()).is_ok();
         self.until(SETUP_NS, observer, ready, |run| {
             format!(
                 "the new topics did not settle: {}",
-                run.checks.converged().err().unwrap_or_default()
+                run.checks.converged(run.world.now()).err().unwrap_or_default()
             )
         })
     }
@@ -360,7 +360,7 @@ impl<'s> Run<'s> {
         let down = servers.find(|node| !self.world.is_up(*node));
         match down.filter(|_| self.checks.convergence_excused().is_none()) {
             Some(node) => Some(format!("{} does not run", self.layout.names[usize::from(node.0)])),
-            None => self.checks.converged().err(),
+            None => self.checks.converged(self.world.now()).err(),
         }
     }
 

@@ -99,6 +99,45 @@ fn another_log_of_the_same_disk_is_not_excused() {
 }
 
 #[test]
+fn a_log_under_an_id_that_a_fault_made_up_is_the_log_that_was_struck() {
+    let ghost = TopicPartition {
+        topic: Uuid::from_u128(99),
+        partition: TP.partition,
+    };
+    let opened_as_ghost = |struck: u16| {
+        let mut story = two_records();
+        story.strike(struck, "bit_flip", Some("t-0/partition.metadata"));
+        story.stop(1, StopKind::Killed);
+        story.strike(struck, "bit_flip", Some(LOG));
+        story.start(1);
+        story.tick();
+        story.note(
+            1,
+            Note::LogOpened {
+                partition: ghost,
+                log_start_offset: 0,
+                log_end_offset: 2,
+                recovery_point: 0,
+                clean: false,
+            },
+        );
+        let torn = batches()[0].slice(..60);
+        story.checks.fact(Fact::LogContent {
+            node: 1,
+            partition: ghost,
+            batches: torn,
+        });
+        story
+    };
+    opened_as_ghost(1).silent(&["D1"]);
+    assert_eq!(
+        opened_as_ghost(2).found(),
+        ["D1"],
+        "another node's disk explains nothing here"
+    );
+}
+
+#[test]
 fn what_a_damaged_leader_serves_is_not_promised_and_what_a_damaged_follower_holds_is_not_served() {
     let changed = |node: u16| {
         let mut story = two_records();

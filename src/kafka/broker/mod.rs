@@ -25,6 +25,8 @@ mod peers;
 mod refusal;
 mod shutdown;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use lifecycle::Phase;
 pub use snapshot::{PartitionSnapshot, Snapshot};
@@ -78,6 +80,8 @@ pub struct Broker {
     meta_properties: CheckpointFile,
     /// The marker of the last clean stop is gone for good.
     prepared: bool,
+    /// Syncs of logs and votes that ended before that. Each may let something be written.
+    early: Vec<(SyncTag, Result<(), crate::DiskError>)>,
     exited: bool,
     /// Reused between steps.
     answered: Vec<Answered>,
@@ -148,6 +152,7 @@ impl Broker {
             shutdown: shutdown::Shutdown::default(),
             meta_properties,
             prepared: false,
+            early: Vec::new(),
             exited: false,
             answered: Vec::new(),
             entropy,
@@ -232,6 +237,10 @@ impl Broker {
         out: &mut Outbox,
     ) -> Result<(), LogError> {
         match (tag.owner, &mut self.serving) {
+            (SyncOwner::Quorum | SyncOwner::Log(_), _) if !self.prepared => {
+                self.early.push((tag.clone(), result));
+                Ok(())
+            }
             (SyncOwner::Quorum, _) | (SyncOwner::Log(METADATA_PARTITION), _) => {
                 self.quorum.on_sync_done(tag, result, now, disk, out)
             }
@@ -241,7 +250,10 @@ impl Broker {
                 if let Some(serving) = serving {
                     serving.lifecycle.on_prepared(now);
                 }
-                Ok(())
+                let early = std::mem::take(&mut self.early);
+                early
+                    .into_iter()
+                    .try_for_each(|(tag, result)| self.on_sync_done(&tag, result, now, disk, out))
             }
             (SyncOwner::Checkpoint, _) if [SEQ_META_PROPERTIES, SEQ_META_PROPERTIES + 1].contains(&tag.seq) => self
                 .meta_properties
