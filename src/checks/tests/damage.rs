@@ -74,6 +74,27 @@ fn a_log_that_is_read_whole_again_is_held_to_it() {
 }
 
 #[test]
+fn a_log_that_misses_its_beginning_is_not_read_whole() {
+    // A flipped bit in a base offset moves the first batch behind the others; a cut takes it away.
+    let story = |content: &[Bytes]| {
+        let mut story = two_records();
+        story.strike(0, "bit_flip", Some(LOG));
+        story.stop(0, StopKind::Killed);
+        story.start(0);
+        story.open(0, 2, 0, false);
+        story.content(0, content);
+        story.take_over(0, state(0, 1, 1, &[0, 1, 2]), 2, 2);
+        story.append(0, 2, 1, &["c"]);
+        story.note(1, Note::Restarted { partition: TP, at: 0 });
+        // A follower that begins anew gets the second record for the first.
+        story.copy(1, 1, 0, &["b"], false);
+        story
+    };
+    assert!(!story(&batches()[1..]).found().contains(&"I1"));
+    assert!(story(&batches()).found().contains(&"I1"));
+}
+
+#[test]
 fn knowing_the_records_says_nothing_of_a_damaged_index() {
     let mut story = two_records();
     story.strike(1, "bit_flip", Some("t-0/00000000000000000000.index"));

@@ -154,12 +154,16 @@ impl OffsetIndex {
     }
 
     /// Adds an entry behind the others.
+    ///
+    /// # Errors
+    /// It is not behind them; see [`TimeIndex::maybe_push`].
     pub fn push(&mut self, offset: Offset, position: u32, disk: &mut dyn Disk) -> Result<(), DiskError> {
-        assert!(
-            self.last
-                .is_none_or(|last| last.offset < offset && last.position < position),
-            "index entries grow"
-        );
+        if self
+            .last
+            .is_some_and(|last| last.offset >= offset || last.position >= position)
+        {
+            return Err(DiskError::Io);
+        }
         let relative = u32::try_from(offset - self.base).expect("a segment is rolled before its offsets overflow");
         let entry = u64::from(relative) << 32 | u64::from(position);
         self.entries.push(entry.to_be_bytes(), disk)?;
@@ -276,6 +280,10 @@ impl TimeIndex {
     }
 
     /// Adds an entry if its timestamp is larger than all before it. True if it was added.
+    ///
+    /// # Errors
+    /// Its offset is not larger. Damage alone brings that about: of a batch's header that was recovered, or of this file.
+    /// Kafka throws an `InvalidOffsetException`, and at each later append again.
     pub fn maybe_push(&mut self, entry: TimestampOffset, disk: &mut dyn Disk) -> Result<bool, DiskError> {
         let last = self.last.unwrap_or(TimestampOffset {
             timestamp: -1,
@@ -284,10 +292,9 @@ impl TimeIndex {
         if entry.timestamp <= last.timestamp {
             return Ok(false);
         }
-        assert!(
-            entry.offset > last.offset,
-            "a larger timestamp comes at a larger offset"
-        );
+        if entry.offset <= last.offset {
+            return Err(DiskError::Io);
+        }
         let relative =
             u32::try_from(entry.offset - self.base).expect("a segment is rolled before its offsets overflow");
         let mut bytes = [0; 12];
@@ -365,6 +372,10 @@ mod tests {
         assert_eq!(disk.len(file), 99 * 8);
         index.truncate(9_000, 9_900, &mut disk).unwrap();
         assert_eq!(index.count(), 98);
+        let last = index.last().unwrap();
+        for (offset, position) in [(last.offset, last.position + 1), (last.offset + 1, last.position)] {
+            assert_eq!(index.push(offset, position, &mut disk), Err(DiskError::Io));
+        }
     }
 
     #[test]
@@ -400,6 +411,12 @@ mod tests {
         assert_eq!(index.lookup(149, &mut disk), Ok(Some(entry(100, 12))));
         let loaded = TimeIndex::load(10, file, &mut disk).unwrap().unwrap();
         assert_eq!((loaded.count(), loaded.last()), (2, Some(entry(150, 20))));
+        assert_eq!(
+            index.maybe_push(entry(200, 20), &mut disk),
+            Err(DiskError::Io),
+            "a later time at no later offset"
+        );
+        assert_eq!(index.count(), 2);
         index.truncate(20, &mut disk).unwrap();
         assert_eq!(index.last(), Some(entry(100, 12)));
         disk.set_len(file, 24).unwrap();
