@@ -334,8 +334,14 @@ impl Checks {
     fn builds_on(&self, node: usize, epoch: i32, pending: &Pending) -> bool {
         let written = |cell: Cell| cell == Cell::HOLE || cell.epoch == pending.controller_epoch;
         let inherited = |metadata: usize| {
-            let log = &self.ghost.partitions[metadata].replicas[node].log;
-            pending.after < log.start || log.get(pending.after).is_some_and(written)
+            let metadata = &self.ghost.partitions[metadata];
+            let log = &metadata.replicas[node].log;
+            if pending.after < log.start {
+                // Its own records went into a snapshot, so they were committed.
+                metadata.committed.get(pending.after).is_none_or(written)
+            } else {
+                log.get(pending.after).is_some_and(written)
+            }
         };
         let before = pending.after < self.quorum.start_of(epoch);
         pending.controller_epoch >= epoch || before && self.ghost.find(&METADATA_PARTITION).is_some_and(inherited)

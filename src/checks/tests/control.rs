@@ -370,6 +370,47 @@ fn a_decision_that_was_never_written_is_not_inherited_though_the_log_there_is_go
     );
 }
 
+/// What a controller decided is written where another one's record was committed; a third has snapshotted since.
+#[test]
+fn a_decision_in_whose_place_another_record_was_committed_is_not_inherited() {
+    let in_force = |writes: i32| {
+        let mut story = Story::begun(1);
+        story.write(0, "a");
+        story.decide(with_elr(state(0, 0, 1, &[0]), &[1]), false);
+        metadata(&mut story, 1, 0, writes, "at its place");
+        for (epoch, epoch_start_offset) in [(2, 0), (3, 1)] {
+            story.tick();
+            story.note(
+                1,
+                Note::BecameQuorumLeader {
+                    epoch: LeaderEpoch(epoch),
+                    epoch_start_offset,
+                },
+            );
+        }
+        story.tick();
+        story.note(
+            1,
+            Note::QuorumCommitted {
+                high_watermark: 1,
+                epoch: LeaderEpoch(3),
+                as_leader: true,
+            },
+        );
+        story.note(
+            1,
+            Note::LogStartAdvanced {
+                partition: METADATA_PARTITION,
+                to: 1,
+            },
+        );
+        let at = story.checks.partition(TP);
+        story.checks.in_force(at).map(|(state, _)| state.partition_epoch)
+    };
+    assert_eq!(in_force(1), Some(1), "its own record");
+    assert_eq!(in_force(2), Some(0), "another's");
+}
+
 #[test]
 fn what_the_next_controller_has_inherited_decides_who_guards() {
     both_lose_all(true).silent(&["X5"]);
