@@ -164,13 +164,19 @@ impl Checks {
             let source = partition.leaders.get(&partition.replicas[node].leader_epoch);
             return in_doubt(node).or_else(|| source.and_then(|source| in_doubt(*source)));
         }
-        // An epoch may have had another leader before, which a voter has forgotten.
-        let epoch = self.quorum.epoch(node);
-        let first = self
-            .quorum
-            .leader_of(epoch)
-            .and_then(|first| self.ghost.node(NodeId(first)));
-        let now = (0..self.context.brokers).filter(|node| self.quorum.leads_in(*node, epoch));
+        // An epoch may have had another leader before, which a voter has forgotten. A node that has just started fetches in
+        // the epoch that its disk names, and does not tell.
+        let epoch = Some(self.quorum.epoch(node)).filter(|epoch| *epoch >= 0);
+        let first = match epoch {
+            Some(epoch) => self.quorum.leader_of(epoch),
+            None => self.quorum.newest().map(|(_, leader)| leader),
+        };
+        let first = first.and_then(|first| self.ghost.node(NodeId(first)));
+        let leads = |node: &usize| match epoch {
+            Some(epoch) => self.quorum.leads_in(*node, epoch),
+            None => self.quorum.leads(*node),
+        };
+        let now = (0..self.context.brokers).filter(leads);
         [node].into_iter().chain(first).chain(now).find_map(in_doubt)
     }
 

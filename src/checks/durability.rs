@@ -99,6 +99,8 @@ impl Checks {
                 marks::UNCLEAN_START
             });
         }
+        let metadata = self.ghost.find(&METADATA_PARTITION);
+        let clean_start = metadata.is_some_and(|at| self.ghost.partitions[at].replicas[node].opened_clean);
         let partition = &mut self.ghost.partitions[at];
         let never_cut = partition.never_cut(node);
         let replica = &mut partition.replicas[node];
@@ -137,7 +139,9 @@ impl Checks {
         replica.floor = floor;
         replica.broken_off = false;
         replica.opened_in_doubt = doubt == Doubt::Damaged;
-        replica.opened_clean = clean && self.ghost.nodes[node].left_clean;
+        // A log that a fault has taken away begins anew after a clean start, too.
+        let clean_start = clean || doubt == Doubt::Damaged && clean_start;
+        replica.opened_clean = clean_start && self.ghost.nodes[node].left_clean;
         replica.unknowing &= replica.opened_clean;
         replica.opened_end = known.then_some(end);
         replica.known = true;

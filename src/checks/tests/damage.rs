@@ -211,6 +211,38 @@ fn a_lost_copy_serves_again_only_if_nobody_could_know() {
 }
 
 #[test]
+fn a_log_that_begins_anew_after_a_clean_start_is_lost_unseen() {
+    let begun_anew = |clean: bool| {
+        let mut story = two_records();
+        registered_as(&mut story, 1, 5);
+        story.strike(1, "bit_flip", Some("t-0/partition.metadata"));
+        story.note(1, Note::ShutdownCompleted);
+        story.stop(1, StopKind::Exited { clean: true });
+        story.start(1);
+        story.tick();
+        story.note(
+            1,
+            Note::LogOpened {
+                partition: METADATA_PARTITION,
+                log_start_offset: 0,
+                log_end_offset: 0,
+                recovery_point: 0,
+                clean,
+            },
+        );
+        // Its directory is another topic's now.
+        story.open(1, 0, 0, false);
+        story.content(1, &[]);
+        story.register(1, 6);
+        story.tick();
+        story.unfence(1, 6);
+        story.found()
+    };
+    assert_eq!(begun_anew(true), Vec::<&str>::new());
+    assert_eq!(begun_anew(false), ["D6"], "the controller was told");
+}
+
+#[test]
 fn a_loss_that_nobody_knew_of_is_known_after_the_next_unclean_stop_and_excuses_no_leader() {
     let mut again = comes_back_without(Some(LOG), true, true);
     again.tick();

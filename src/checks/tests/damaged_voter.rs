@@ -58,6 +58,33 @@ fn a_voter_that_forgot_may_vote_twice_and_elect_who_lacks_committed_entries() {
 }
 
 #[test]
+fn a_voter_that_has_just_started_copies_what_cannot_be_from_a_damaged_leader() {
+    let copied = |struck: u16| {
+        let mut story = one_entry();
+        story.stop(1, StopKind::Killed);
+        story.strike(struck, "bit_flip", Some(METADATA_LOG));
+        story.start(1);
+        metadata_opened(&mut story, 1, 1, &[made(0, 1, &["entry"])]);
+        // It has not said in which epoch it is.
+        story.tick();
+        story.note(
+            1,
+            Note::Appended {
+                partition: METADATA_PARTITION,
+                base_offset: 1 << 22,
+                last_offset: 1 << 22,
+                leader_epoch: LeaderEpoch(1),
+                as_leader: false,
+                batch: made(1 << 22, 1, &["moved"]),
+            },
+        );
+        story.found()
+    };
+    assert!(!copied(0).contains(&"I1"));
+    assert!(copied(2).contains(&"I1"));
+}
+
+#[test]
 fn another_voter_may_not_vote_twice_and_others_may_not_truncate_by_themselves() {
     let mut story = amnesiac();
     voted(&mut story, 0, 1, 3);
