@@ -139,9 +139,8 @@ impl Checks {
         replica.floor = floor;
         replica.broken_off = false;
         replica.opened_in_doubt = doubt == Doubt::Damaged;
-        // A log that a fault has taken away begins anew after a clean start, too.
-        let clean_start = clean || doubt == Doubt::Damaged && clean_start;
-        replica.opened_clean = clean_start && self.ghost.nodes[node].left_clean;
+        // A log that a fault has taken away begins anew after a clean start, too, when its broker hears of it.
+        replica.opened_clean = clean && self.ghost.nodes[node].left_clean || doubt == Doubt::Damaged && clean_start;
         replica.unknowing &= replica.opened_clean;
         replica.opened_end = known.then_some(end);
         replica.known = true;

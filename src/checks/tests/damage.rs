@@ -230,10 +230,10 @@ fn a_log_that_begins_anew_after_a_clean_start_is_lost_unseen() {
                 clean,
             },
         );
+        story.register(1, 6);
         // Its directory is another topic's now.
         story.open(1, 0, 0, false);
         story.content(1, &[]);
-        story.register(1, 6);
         story.tick();
         story.unfence(1, 6);
         story.found()
