@@ -6,7 +6,7 @@
 use crate::valve::SharedValve;
 use bytes::Bytes;
 use kafka::broker::Broker;
-use kafka::client::{Admin, ClientInput, Consumer, Op, Producer};
+use kafka::client::{Admin, ClientInput, Consumer, Endpoint, Op, Producer, Stranger};
 use kafka::config::NodeConfig;
 use kafka::{ConnId, DiskError, Entropy, FileId, Input, Nanos, Note, Outbox, Output, SyncTag, SyncTarget};
 use sim::disk::{Disk, Errno, File};
@@ -30,6 +30,8 @@ pub enum Role {
     Consumer(kafka::client::ConsumerConfig),
     /// An administrator.
     Admin(kafka::client::AdminConfig),
+    /// Somebody who found these listeners.
+    Stranger(Vec<Endpoint>),
 }
 
 /// Starts processes, and knows who is called what.
@@ -69,6 +71,8 @@ pub enum Machine {
     Consumer(Box<Consumer>),
     /// An administrator.
     Admin(Box<Admin>),
+    /// A stranger.
+    Stranger(Box<Stranger>),
 }
 
 /// A process of the simulated cluster.
@@ -125,6 +129,10 @@ impl Boot for Cluster {
                 Entropy(entropy),
             )))),
             Role::Admin(config) => Some(Machine::Admin(Box::new(Admin::new(config.clone(), Entropy(entropy))))),
+            Role::Stranger(listeners) => Some(Machine::Stranger(Box::new(Stranger::new(
+                listeners.clone(),
+                Entropy(entropy),
+            )))),
         };
         let Some(machine) = machine else {
             self.notes
@@ -173,6 +181,7 @@ impl Process {
             Machine::Producer(producer) => producer.step(at(now), input, &mut self.out),
             Machine::Consumer(consumer) => consumer.step(at(now), input, &mut self.out),
             Machine::Admin(admin) => admin.step(at(now), input, &mut self.out),
+            Machine::Stranger(stranger) => stranger.step(input, &mut self.out),
         }
         self.flush(effects);
     }
@@ -275,6 +284,7 @@ impl Program for Process {
             Machine::Producer(producer) => producer.step(at(now), ClientInput::Net(input), &mut self.out),
             Machine::Consumer(consumer) => consumer.step(at(now), ClientInput::Net(input), &mut self.out),
             Machine::Admin(admin) => admin.step(at(now), ClientInput::Net(input), &mut self.out),
+            Machine::Stranger(stranger) => stranger.step(ClientInput::Net(input), &mut self.out),
         }
         self.flush(effects);
     }
@@ -285,6 +295,7 @@ impl Program for Process {
             Machine::Producer(producer) => producer.next_deadline(),
             Machine::Consumer(consumer) => consumer.next_deadline(),
             Machine::Admin(admin) => admin.next_deadline(),
+            Machine::Stranger(_) => None,
         };
         deadline.map(|at| at.0)
     }

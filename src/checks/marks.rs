@@ -62,6 +62,7 @@ marks! {
     UNKNOWN_SEND_FOUND "unknown_send_was_written" "A record of unknown fate was read."
     READ_FROM_FOLLOWER "read_from_follower" "A consumer read from a replica that does not lead."
     LOG_DIR_FAILED "log_dir_failed" "A broker gave up its log directory."
+    FRAME_REFUSED "frame_refused" "A broker closed a connection because its bytes were no request."
     REPLICA_DAMAGED "disk_damaged" "A fault changed data that was durable."
 }
 

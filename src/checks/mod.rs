@@ -348,6 +348,7 @@ impl Checks {
             }
             Note::BrokerRegistered { broker_epoch } => self.broker_registered(node, broker_epoch.0),
             Note::BrokerUnfenced { .. } => self.ghost.nodes[node].unfenced = true,
+            Note::FrameRefused { .. } => self.marks.set(marks::FRAME_REFUSED),
             Note::ShutdownStarted => self.ghost.nodes[node].shutting_down = true,
             Note::ShutdownCompleted => self.ghost.nodes[node].dirty = false,
             Note::LogDirFailed { .. } => {

@@ -245,6 +245,7 @@ impl fmt::Display for Note {
             Note::ShutdownStarted => f.write_str("was asked to stop"),
             Note::ShutdownCompleted => f.write_str("stopped in order"),
             Note::LogDirFailed { reason } => write!(f, "stops, its log directory failed: {reason}"),
+            Note::FrameRefused { conn, reason } => write!(f, "closed connection {}: {reason}", conn.0),
             Note::Client(note) => note.fmt(f),
         }
     }

@@ -4,7 +4,7 @@
 //! demands. Past participles, values only, no references into a machine. A note is pushed after the change it
 //! names has been made.
 
-use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicPartition};
+use crate::types::{BrokerEpoch, ConnId, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicPartition};
 use bytes::Bytes;
 
 /// Why a log lost its tail.
@@ -342,6 +342,14 @@ pub enum Note {
     /// The log directory failed; the broker stops.
     LogDirFailed {
         /// What the disk said.
+        reason: String,
+    },
+    // --- connections --------------------------------------------------------------------------------------
+    /// A connection was closed because its bytes are no request that this node serves.
+    FrameRefused {
+        /// The connection. The driver knows who is at its other end.
+        conn: ConnId,
+        /// Why, in words.
         reason: String,
     },
     // --- clients -------------------------------------------------------------------------------------------

@@ -146,6 +146,10 @@ pub fn cluster(scenario: &Scenario, layout: &Layout, notes: Notes) -> Cluster {
     for _ in &scenario.clients.admins {
         roles.push(Role::Admin(AdminConfig::new(&named(), bootstrap.clone())));
     }
+    for _ in &scenario.clients.strangers {
+        named();
+        roles.push(Role::Stranger(bootstrap.clone()));
+    }
     roles.push(Role::Admin(AdminConfig::new(&named(), bootstrap.clone())));
     roles.push(Role::Consumer(ConsumerConfig::new(&named(), bootstrap)));
     let hosts = layout

@@ -32,6 +32,8 @@ enum Habit {
         topics: Vec<TopicFacts>,
         own: OwnTopic,
     },
+    /// Sends garbage.
+    Trespasses { mean_ns: u64 },
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +100,10 @@ pub fn users(scenario: &Scenario, streams: &Streams) -> Vec<User> {
             own: OwnTopic::default(),
         });
     }
+    for stranger in &clients.strangers {
+        let mean_ns = u64::from(stranger.every_ms) * 1_000_000;
+        habits.push(Habit::Trespasses { mean_ns });
+    }
     let names = scenario.client_names();
     let user = |(name, habit): (String, Habit)| User {
         stream: streams.stream(&format!("workload {name}")),
@@ -115,7 +121,7 @@ impl User {
             Habit::Produces { mean_ns: 0, .. } | Habit::Reads { every_ns: 0, .. } => None,
             Habit::Reads { every_ns, .. } => Some(*every_ns),
             Habit::Administers { does, .. } if does.is_empty() => None,
-            Habit::Produces { mean_ns, .. } | Habit::Administers { mean_ns, .. } => {
+            Habit::Produces { mean_ns, .. } | Habit::Administers { mean_ns, .. } | Habit::Trespasses { mean_ns } => {
                 Some(self.stream.exponential(*mean_ns).max(1))
             }
         }
@@ -168,6 +174,10 @@ impl User {
                     partition,
                     timestamp: -1,
                 })
+            }
+            Habit::Trespasses { .. } => {
+                self.operations += 1;
+                Some(Op::Trespass)
             }
             Habit::Administers { does, topics, own, .. } => {
                 let does = *self.stream.pick(does);

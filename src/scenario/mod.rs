@@ -200,6 +200,9 @@ pub struct Clients {
     /// How many administrators change things at random; they are named a1, a2, ...
     #[serde(default)]
     pub admins: Vec<Admin>,
+    /// Named s1, s2, ...: they find the listeners of brokers and send what is no request.
+    #[serde(default)]
+    pub strangers: Vec<Stranger>,
 }
 
 /// A producer and its user.
@@ -245,6 +248,14 @@ pub struct Admin {
     pub every_ms: u32,
     /// What it does, each as likely as the others.
     pub does: Vec<AdminOp>,
+}
+
+/// Sends garbage to a broker.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stranger {
+    /// Mean time between two connections.
+    pub every_ms: u32,
 }
 
 /// What an administrator may do.

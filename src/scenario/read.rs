@@ -157,7 +157,8 @@ impl Lint<'_> {
         };
         let faults = &scenario.faults;
         let clients = &scenario.clients;
-        let clients = clients.producers.len() + clients.consumers.len() + clients.admins.len();
+        let clients =
+            clients.producers.len() + clients.consumers.len() + clients.admins.len() + clients.strangers.len();
         for (field, absent) in [
             ("topics", scenario.topics.is_empty() || scenario.has_cluster()),
             ("clients", clients == 0),
@@ -319,6 +320,10 @@ impl Lint<'_> {
         for (i, admin) in clients.admins.iter().enumerate() {
             let at = |field: &str| format!("clients.admins[{i}].{field}");
             self.ensure(admin.every_ms > 0, at("every_ms"), "must be at least 1")?;
+        }
+        for (i, stranger) in clients.strangers.iter().enumerate() {
+            let place = format!("clients.strangers[{i}].every_ms");
+            self.ensure(stranger.every_ms > 0, place, "must be at least 1")?;
         }
         Ok(())
     }
@@ -535,12 +540,13 @@ impl Scenario {
         brokers.chain((1..=controllers).map(|i| format!("c{i}"))).collect()
     }
 
-    /// Producers p1.., readers r1.., administrators a1.., in the order of the world's nodes.
+    /// Producers p1.., readers r1.., administrators a1.., strangers s1.., in the order of the world's nodes.
     pub fn client_names(&self) -> Vec<String> {
         let numbered = |kind: char, count: usize| (1..=count).map(move |i| format!("{kind}{i}"));
         numbered('p', self.clients.producers.len())
             .chain(numbered('r', self.clients.consumers.len()))
             .chain(numbered('a', self.clients.admins.len()))
+            .chain(numbered('s', self.clients.strangers.len()))
             .collect()
     }
 

@@ -4,7 +4,8 @@
 //! leave in the order of their requests and a parked fetch blocks nobody else. Bytes that arrive meanwhile wait, and
 //! past a bound the connection is not read at all, so that a fast sender fills its own memory and not ours.
 
-use crate::machine::Output;
+use crate::machine::{Outbox, Output};
+use crate::note::Note;
 use crate::types::{ConnId, RequestId};
 use crate::wire::frame::{self, Framer, Request};
 use bytes::Bytes;
@@ -85,31 +86,35 @@ impl Listener {
         Some(request)
     }
 
-    /// The next request of this connection, if it is not waiting for an answer. What cannot be read closes it.
-    pub fn next(&mut self, conn: ConnId, outputs: &mut Vec<Output>) -> Option<Incoming> {
+    /// The next request of this connection, if it is not waiting for an answer. What cannot be read closes it, and
+    /// nothing else happens.
+    pub fn next(&mut self, conn: ConnId, out: &mut Outbox) -> Option<Incoming> {
         let peer = self.peers.get_mut(&conn)?;
         if peer.busy.is_some() {
             return None;
         }
         let request = match peer.framer.next() {
             Ok(None) => return None,
-            Ok(Some(frame)) => frame::decode_request(frame).ok(),
-            Err(_) => None,
+            Ok(Some(frame)) => frame::decode_request(frame).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
         if peer.paused && peer.framer.buffered() <= PAUSE_ABOVE_BYTES / 2 {
             peer.paused = false;
-            outputs.push(Output::ResumeReading { conn });
+            out.outputs.push(Output::ResumeReading { conn });
         }
-        let Some(Request {
+        let Request {
             api_key,
             version,
             correlation_id,
             client_id: _,
             body,
-        }) = request
-        else {
-            self.close(conn, outputs);
-            return None;
+        } = match request {
+            Ok(request) => request,
+            Err(reason) => {
+                self.close(conn, &mut out.outputs);
+                out.note(Note::FrameRefused { conn, reason });
+                return None;
+            }
         };
         self.next_request += 1;
         let id = RequestId(self.next_request);

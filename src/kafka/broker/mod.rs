@@ -337,7 +337,7 @@ impl Broker {
             }
             self.apply_committed(now, disk, out)?;
             while let Some(conn) = ready.pop() {
-                if let Some(request) = self.listener.next(conn, &mut out.outputs) {
+                if let Some(request) = self.listener.next(conn, out) {
                     ready.extend(self.handle(request, now, disk, out)?);
                 }
             }

@@ -25,6 +25,7 @@ pub mod consumer;
 pub mod metadata;
 pub mod network;
 pub mod producer;
+pub mod stranger;
 #[cfg(test)]
 mod testing;
 
@@ -32,6 +33,7 @@ pub use admin::Admin;
 pub use config::{AdminConfig, ConsumerConfig, Endpoint, ProducerConfig};
 pub use consumer::Consumer;
 pub use producer::Producer;
+pub use stranger::Stranger;
 
 use crate::machine::Input;
 use crate::types::Offset;
@@ -166,6 +168,8 @@ pub enum Op {
         /// `None`: all.
         topic: Option<String>,
     },
+    /// Stranger: connect to somebody and send what is no request.
+    Trespass,
 }
 
 /// Where a consumer begins.

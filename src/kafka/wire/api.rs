@@ -7,6 +7,7 @@
 //! Sources: KIP-896 (lowest versions of Kafka 4), KIP-516 (topic ids), KIP-903 (replica epoch in Fetch), KIP-996
 //! (pre-vote), KAFKA-18659 (Produce advertised from 0).
 
+use super::schema::{Fields, requests as of};
 use kafka_protocol::messages::ApiKey;
 
 /// One row of the table.
@@ -20,14 +21,24 @@ pub struct Api {
     pub max: i16,
     /// Lowest version that ApiVersions shows.
     pub advertised_min: i16,
+    /// Shape of its request.
+    pub request: Fields,
 }
 
-const fn api(key: ApiKey, min: i16, max: i16) -> Api {
+impl Api {
+    /// Whether this version has tagged fields and compact lengths (KIP-482).
+    pub fn is_flexible(&self, version: i16) -> bool {
+        self.key.request_header_version(version) >= 2
+    }
+}
+
+const fn api(key: ApiKey, min: i16, max: i16, request: Fields) -> Api {
     Api {
         key,
         min,
         max,
         advertised_min: min,
+        request,
     }
 }
 
@@ -41,27 +52,28 @@ pub const APIS: &[Api] = &[
         min: 3,
         max: 12,
         advertised_min: 0,
+        request: of::PRODUCE,
     },
-    api(ApiKey::Fetch, 4, 17),
-    api(ApiKey::ListOffsets, 1, 9),
-    api(ApiKey::Metadata, 0, 13),
-    api(ApiKey::ApiVersions, 0, 4),
-    api(ApiKey::CreateTopics, 2, 7),
-    api(ApiKey::DeleteTopics, 1, 6),
-    api(ApiKey::DeleteRecords, 0, 2),
-    api(ApiKey::OffsetForLeaderEpoch, 2, 4),
-    api(ApiKey::DescribeConfigs, 1, 4),
-    api(ApiKey::CreatePartitions, 0, 3),
-    api(ApiKey::ElectLeaders, 0, 2),
-    api(ApiKey::IncrementalAlterConfigs, 0, 1),
-    api(ApiKey::Vote, 0, 2),
-    api(ApiKey::BeginQuorumEpoch, 0, 1),
-    api(ApiKey::EndQuorumEpoch, 0, 1),
-    api(ApiKey::DescribeQuorum, 0, 2),
-    api(ApiKey::AlterPartition, 2, 3),
-    api(ApiKey::FetchSnapshot, 0, 1),
-    api(ApiKey::BrokerRegistration, 0, 4),
-    api(ApiKey::BrokerHeartbeat, 0, 1),
+    api(ApiKey::Fetch, 4, 17, of::FETCH),
+    api(ApiKey::ListOffsets, 1, 9, of::LIST_OFFSETS),
+    api(ApiKey::Metadata, 0, 13, of::METADATA),
+    api(ApiKey::ApiVersions, 0, 4, of::API_VERSIONS),
+    api(ApiKey::CreateTopics, 2, 7, of::CREATE_TOPICS),
+    api(ApiKey::DeleteTopics, 1, 6, of::DELETE_TOPICS),
+    api(ApiKey::DeleteRecords, 0, 2, of::DELETE_RECORDS),
+    api(ApiKey::OffsetForLeaderEpoch, 2, 4, of::OFFSET_FOR_LEADER_EPOCH),
+    api(ApiKey::DescribeConfigs, 1, 4, of::DESCRIBE_CONFIGS),
+    api(ApiKey::CreatePartitions, 0, 3, of::CREATE_PARTITIONS),
+    api(ApiKey::ElectLeaders, 0, 2, of::ELECT_LEADERS),
+    api(ApiKey::IncrementalAlterConfigs, 0, 1, of::INCREMENTAL_ALTER_CONFIGS),
+    api(ApiKey::Vote, 0, 2, of::VOTE),
+    api(ApiKey::BeginQuorumEpoch, 0, 1, of::BEGIN_QUORUM_EPOCH),
+    api(ApiKey::EndQuorumEpoch, 0, 1, of::END_QUORUM_EPOCH),
+    api(ApiKey::DescribeQuorum, 0, 2, of::DESCRIBE_QUORUM),
+    api(ApiKey::AlterPartition, 2, 3, of::ALTER_PARTITION),
+    api(ApiKey::FetchSnapshot, 0, 1, of::FETCH_SNAPSHOT),
+    api(ApiKey::BrokerRegistration, 0, 4, of::BROKER_REGISTRATION),
+    api(ApiKey::BrokerHeartbeat, 0, 1, of::BROKER_HEARTBEAT),
 ];
 
 /// Row of each API by its number: position in [`APIS`], or `NONE`. A request is looked up on every frame.

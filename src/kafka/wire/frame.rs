@@ -5,13 +5,13 @@
 //! API's version, the answer to ApiVersions always carries header 0.
 //! Does not know: what a message means; which connection it is.
 //!
-//! IMPORTANT: the message library reserves memory for an array length as it stands in the frame. Encoded by a peer of
-//! ill will it can ask for more than the machine has. Nothing here bounds that; frames of unknown clients need a
-//! check of their array lengths before [`decode_request`].
+//! IMPORTANT: the message library reserves memory for an array length as it stands in the frame. Written by a peer of
+//! ill will it asks for more than the machine has, and the process aborts. So [`decode_request`] walks the frame by its
+//! shape first (`schema.rs`). Answers are not walked: they come from the nodes that we chose to call.
 //!
 //! Sources: Kafka protocol guide, KIP-482 (tagged fields, header 2 and 1), KIP-511 (ApiVersions).
 
-use crate::wire::api;
+use crate::wire::{api, schema};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
 use std::fmt;
@@ -289,9 +289,11 @@ pub fn decode_request(mut frame: Bytes) -> Result<Request, WireError> {
         });
     }
     let client_id = take_client_id(&mut frame)?;
-    if api_key.request_header_version(version) >= 2 {
+    let flexible = api.is_flexible(version);
+    if flexible {
         skip_tagged_fields(&mut frame)?;
     }
+    schema::check(api.request, version, flexible, &frame).map_err(malformed)?;
     let body = RequestKind::decode(api_key, &mut frame, version).map_err(|error| malformed(format!("{error:#}")))?;
     Ok(Request {
         api_key,
@@ -371,10 +373,10 @@ fn skip_tagged_fields(frame: &mut Bytes) -> Result<(), WireError> {
     Ok(())
 }
 
-fn take_varint(frame: &mut Bytes) -> Result<u32, WireError> {
+pub(super) fn take_varint(frame: &mut impl Buf) -> Result<u32, WireError> {
     let mut value: u32 = 0;
     for shift in [0, 7, 14, 21, 28] {
-        if frame.is_empty() {
+        if !frame.has_remaining() {
             return Err(malformed("varint is cut off"));
         }
         let byte = frame.get_u8();

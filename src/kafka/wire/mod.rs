@@ -3,5 +3,6 @@ pub mod api;
 pub mod batch;
 pub mod error;
 pub mod frame;
+pub mod schema;
 
 pub use error::ErrorCode;
