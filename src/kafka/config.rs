@@ -124,6 +124,8 @@ settings! {
         metadata_max_idle_interval_ms: "metadata.max.idle.interval.ms" = 500, 0, i64::MAX;
         /// The active controller moves leadership back to preferred replicas this often; 0 means never.
         leader_imbalance_check_interval_ms: "leader.imbalance.check.interval.ms" = 300_000, 0, i64::MAX;
+        /// 1: a topic that a client asks for by name is created if it does not exist.
+        auto_create_topics_enable: "auto.create.topics.enable" = 1, 0, 1;
         /// Partitions of a topic that is created without a number.
         num_partitions: "num.partitions" = 1, 1, 10_000;
         /// Replicas of a topic that is created without a number.

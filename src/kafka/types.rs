@@ -75,6 +75,25 @@ pub const METADATA_PARTITION: TopicPartition = TopicPartition {
     partition: 0,
 };
 
+/// Longest name of a topic, so that its directory's name fits any file system.
+const MAX_TOPIC_NAME_LENGTH: usize = 249;
+
+/// Why a topic cannot have this name, as Kafka words it; none if it can.
+///
+/// Sources: `org.apache.kafka.common.internals.Topic.validate`.
+pub fn flaw_of_topic_name(name: &str) -> Option<&'static str> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    match name {
+        "" => Some("the empty string is not allowed"),
+        "." | ".." => Some("'.' or '..' is not allowed"),
+        _ if name.len() > MAX_TOPIC_NAME_LENGTH => Some("the length is longer than the max allowed length 249"),
+        _ if !name.bytes().all(is_legal) => {
+            Some("it contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+        }
+        _ => None,
+    }
+}
+
 /// An instant as one node sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Now {

@@ -563,7 +563,11 @@ impl Scenario {
 
     /// Properties of every node as a whole.
     pub fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
+        // A run's topics are those of its scenario.
+        let mut settings = Settings {
+            auto_create_topics_enable: 0,
+            ..Settings::default()
+        };
         for (name, value) in &self.cluster.properties {
             settings.set(name, value).expect("validated when it was read");
         }

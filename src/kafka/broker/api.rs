@@ -1,14 +1,22 @@
 //! Who answers which request: the one place where a request meets its handler.
 
-use super::{Broker, active::Active, listener::Incoming, metadata, refusal};
+use super::{Broker, active::Active, listener::Incoming, metadata, refusal, topics};
 use crate::disk::Disk;
 use crate::log::LogError;
 use crate::machine::{Call, CallResult, Channel, Outbox};
 use crate::types::{ConnId, METADATA_TOPIC_ID, Now, RequestId};
-use kafka_protocol::messages::{FetchRequest, RequestKind};
+use kafka_protocol::messages::{FetchRequest, RequestKind, TopicName};
 
 /// How long a request that was passed on to the controller may take.
 const FORWARD_TIMEOUT_MS: u64 = 30_000;
+
+/// A request that was passed on to the controller.
+#[derive(Clone, Debug)]
+pub(super) struct Forwarded {
+    id: RequestId,
+    /// What its client will look for.
+    expected: Vec<(TopicName, i32)>,
+}
 
 fn is_metadata_fetch(request: &FetchRequest) -> bool {
     request
@@ -35,6 +43,7 @@ impl Broker {
                     id,
                     metadata::metadata(&request, version, &self.image, &self.config.cluster_id, controller),
                 );
+                self.create_missing(&request, now, disk, out)?;
             }
             RequestKind::DescribeCluster(_) => {
                 let controller = self.passes_on();
@@ -140,12 +149,12 @@ impl Broker {
     fn refuse(&mut self, id: RequestId, request: &RequestKind, out: &mut Outbox) {
         match refusal::not_controller(request) {
             Some(response) => out.reply(id, response),
-            None => self.listener.hang_up(id, &mut out.outputs),
+            None => self.hang_up(id, out),
         }
     }
 
     /// As [`Broker::decide`], but a broker passes the request on for its client (KIP-590).
-    fn decide_or_forward(
+    pub(super) fn decide_or_forward(
         &mut self,
         id: RequestId,
         version: i16,
@@ -157,7 +166,8 @@ impl Broker {
         match self.quorum.leader() {
             Some(leader) if leader != self.config.node_id && self.serving.is_some() => {
                 self.next_forward += 1;
-                self.forwarded.insert(self.next_forward, id);
+                let expected = topics::expected(&request);
+                self.forwarded.insert(self.next_forward, Forwarded { id, expected });
                 let call = Call {
                     to: leader,
                     channel: Channel::Forward,
@@ -174,19 +184,27 @@ impl Broker {
     }
 
     /// The controller's answer to a request that was passed on. Without one, nobody knows what became of it.
-    pub(super) fn on_forwarded(&mut self, tag: u64, result: CallResult, out: &mut Outbox) {
-        let Some(id) = self.forwarded.remove(&tag) else { return };
+    pub(super) fn on_forwarded(&mut self, tag: u64, result: CallResult, now: Now, out: &mut Outbox) {
+        let Some(Forwarded { id, expected }) = self.forwarded.remove(&tag) else {
+            return;
+        };
         match result {
-            Ok(response) => out.reply(id, response),
-            Err(_) => self.listener.hang_up(id, &mut out.outputs),
+            Ok(response) => self.topics.answer(id, response, expected, &self.image, now, out),
+            Err(_) => self.hang_up(id, out),
         }
+    }
+
+    /// Nobody knows what became of this request: the honest answer is a closed connection.
+    fn hang_up(&mut self, id: RequestId, out: &mut Outbox) {
+        self.topics.finished(id);
+        self.listener.hang_up(id, &mut out.outputs);
     }
 
     /// This node is no longer the active controller.
     pub(super) fn deactivate(&mut self, out: &mut Outbox) {
         if let Some(active) = self.active.take() {
             for id in active.deactivate(out) {
-                self.listener.hang_up(id, &mut out.outputs);
+                self.hang_up(id, out);
             }
         }
     }

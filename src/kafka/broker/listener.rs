@@ -69,6 +69,12 @@ impl Listener {
         self.peers.keys().copied().collect()
     }
 
+    /// A name for a request that this node makes to itself. Its answer goes nowhere.
+    pub fn own_request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
     /// Bytes came in; ask [`Listener::next`] afterwards.
     pub fn on_received(&mut self, conn: ConnId, bytes: Bytes, outputs: &mut Vec<Output>) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };

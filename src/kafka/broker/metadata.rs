@@ -3,7 +3,7 @@
 //! Sources: KIP-516 (topic ids), KIP-412 / KIP-320 (leader epochs in Metadata).
 
 use crate::metadata::{MetadataImage, Topic};
-use crate::types::{NodeId, Uuid};
+use crate::types::{NodeId, Uuid, flaw_of_topic_name};
 use crate::wire::api;
 use crate::wire::error::ErrorCode;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -63,9 +63,13 @@ pub fn metadata(
             .map(|asked| match &asked.name {
                 Some(name) if asked.topic_id.is_nil() => image.topic(name).map_or_else(
                     || {
+                        let code = match flaw_of_topic_name(name) {
+                            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                            Some(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                        };
                         MetadataResponseTopic::default()
                             .with_name(Some(name.clone()))
-                            .with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0)
+                            .with_error_code(code.0)
                     },
                     |topic| describe(topic, image),
                 ),

@@ -27,6 +27,7 @@ mod shutdown;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use lifecycle::Phase;
 pub use snapshot::{PartitionSnapshot, Snapshot};
@@ -41,8 +42,9 @@ use crate::metadata::{MetadataDelta, MetadataImage};
 use crate::note::Note;
 use crate::quorum::Quorum;
 use crate::replication::ReplicaManager;
-use crate::types::{ConnId, METADATA_PARTITION, Nanos, NodeId, Now, RequestId, Uuid};
+use crate::types::{ConnId, METADATA_PARTITION, Nanos, NodeId, Now, Uuid};
 use active::Active;
+use api::Forwarded;
 use identity::LastStop;
 use lifecycle::Lifecycle;
 use listener::Listener;
@@ -74,7 +76,8 @@ pub struct Broker {
     active: Option<Active>,
     serving: Option<Serving>,
     /// Clients' requests that the controller decides, by the tag of the call that passed them on.
-    forwarded: BTreeMap<u64, RequestId>,
+    forwarded: BTreeMap<u64, Forwarded>,
+    topics: topics::Topics,
     next_forward: u64,
     shutdown: shutdown::Shutdown,
     meta_properties: CheckpointFile,
@@ -148,6 +151,7 @@ impl Broker {
             active: None,
             serving,
             forwarded: BTreeMap::new(),
+            topics: topics::Topics::default(),
             next_forward: 0,
             shutdown: shutdown::Shutdown::default(),
             meta_properties,
@@ -276,6 +280,7 @@ impl Broker {
         let serving = self.serving.as_ref();
         [
             self.peers.next_deadline(),
+            self.topics.next_deadline(),
             self.quorum.next_deadline(),
             self.active.as_ref().and_then(Active::next_deadline),
             serving.and_then(|serving| serving.replicas.next_deadline()),
@@ -329,6 +334,7 @@ impl Broker {
             }
             let replies = std::mem::take(&mut out.replies);
             for (id, response) in &replies {
+                self.topics.finished(*id);
                 ready.extend(self.listener.answer(*id, response, &mut out.outputs));
             }
             let answered = std::mem::take(&mut self.answered);
@@ -336,6 +342,7 @@ impl Broker {
                 self.on_answer(answer, now, disk, out)?;
             }
             self.apply_committed(now, disk, out)?;
+            self.topics.release(&self.image, now, out);
             while let Some(conn) = ready.pop() {
                 if let Some(request) = self.listener.next(conn, out) {
                     ready.extend(self.handle(request, now, disk, out)?);
@@ -380,7 +387,7 @@ impl Broker {
                 self.quorum.on_response(from, channel, tag, result, now, disk, out)
             }
             (Channel::Forward, _) => {
-                self.on_forwarded(tag, result, out);
+                self.on_forwarded(tag, result, now, out);
                 Ok(())
             }
             (Channel::Fetcher, Some(serving)) => serving.replicas.on_fetch_response(from, tag, result, now, disk, out),

@@ -9,7 +9,7 @@
 use super::{Batch, Controller, Refusal, configs, placement};
 use crate::metadata::Record;
 use crate::note::PartitionState;
-use crate::types::{LeaderEpoch, METADATA_TOPIC, NodeId, PartitionEpoch, TopicPartition, Uuid};
+use crate::types::{LeaderEpoch, METADATA_TOPIC, NodeId, PartitionEpoch, TopicPartition, Uuid, flaw_of_topic_name};
 use crate::wire::ErrorCode;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -25,7 +25,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Kafka's `MAX_PARTITIONS_PER_BATCH`.
 const MAX_PARTITIONS_PER_REQUEST: i64 = 10_000;
-const MAX_NAME_LENGTH: usize = 249;
 
 /// Where a property's value comes from, as clients are told.
 const SOURCE_TOPIC: i8 = 1;
@@ -48,21 +47,12 @@ fn has_collision_chars(name: &str) -> bool {
 }
 
 fn validate_name(name: &str) -> Result<(), Refusal> {
-    let refuse = |why: &str| {
-        Err(Refusal::new(
+    match flaw_of_topic_name(name) {
+        None => Ok(()),
+        Some(why) => Err(Refusal::new(
             ErrorCode::INVALID_TOPIC_EXCEPTION,
             format!("Topic name is invalid: {why}"),
-        ))
-    };
-    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    match name {
-        "" => refuse("the empty string is not allowed"),
-        "." | ".." => refuse("'.' or '..' is not allowed"),
-        _ if name.len() > MAX_NAME_LENGTH => refuse("the length is longer than the max allowed length 249"),
-        _ if !name.bytes().all(is_legal) => {
-            refuse("it contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
-        }
-        _ => Ok(()),
+        )),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A node by itself on a disk in memory.
 
-use super::*;
+use crate::broker::*;
 use crate::config::{Settings, Voter};
 use crate::log::testing::MemDisk;
 
