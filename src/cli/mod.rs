@@ -17,6 +17,7 @@ mod files;
 mod inspect;
 mod path;
 mod replay;
+mod serve;
 mod step;
 mod sweep;
 
@@ -37,6 +38,8 @@ search was cut; 7 the cluster refuses a step of a path (`replay --path`).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Be a Kafka broker, on real sockets and files
+    Serve(serve::ServeArgs),
     /// Run scenarios over many seeds and say what holds and what does not (the default, over scenarios/)
     Sweep(SweepArgs),
     /// Run one seed of one scenario again, exactly
@@ -238,6 +241,7 @@ pub fn main() -> u8 {
     };
     let result = match cli.command.unwrap_or_else(|| Command::Sweep(SweepArgs::default())) {
         Command::Sweep(args) => sweep::sweep(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Check(args) => check::check(&args),
         Command::Explore { file, port } => explore::explore(&file, port),

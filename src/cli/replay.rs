@@ -156,21 +156,6 @@ impl Teller {
     }
 }
 
-/// Notes that a reader wants to see first.
-fn is_decision(note: &Note) -> bool {
-    !matches!(
-        note,
-        Note::Appended { .. }
-            | Note::Flushed { .. }
-            | Note::HighWatermarkAdvanced { .. }
-            | Note::FollowerProgressed { .. }
-            | Note::ProduceAnswered { .. }
-            | Note::QuorumCommitted { .. }
-            | Note::MetadataApplied { .. }
-            | Note::Client(_)
-    )
-}
-
 impl Observer for Teller {
     fn step(&mut self, stepped: &Stepped, _world: &World<Cluster>, _layout: &Layout) {
         self.index += 1;
@@ -208,7 +193,7 @@ impl Observer for Teller {
             self.write(&json!({"step": self.index, "time_ns": time_ns, "node": name, "note": format!("{note:?}")}));
         }
         let show = match self.log.as_deref() {
-            Some("info") => is_decision(note),
+            Some("info") => note.is_decision(),
             Some(_) => true,
             None => false,
         };

@@ -34,6 +34,23 @@ impl fmt::Display for TruncateReason {
     }
 }
 
+impl Note {
+    /// Whether a reader wants to see it first: what was decided, not each record that moved.
+    pub fn is_decision(&self) -> bool {
+        !matches!(
+            self,
+            Note::Appended { .. }
+                | Note::Flushed { .. }
+                | Note::HighWatermarkAdvanced { .. }
+                | Note::FollowerProgressed { .. }
+                | Note::ProduceAnswered { .. }
+                | Note::QuorumCommitted { .. }
+                | Note::MetadataApplied { .. }
+                | Note::Client(_)
+        )
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

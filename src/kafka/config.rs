@@ -136,6 +136,26 @@ settings! {
         log_flush_offset_checkpoint_interval_ms: "log.flush.offset.checkpoint.interval.ms" = 60_000, 1, i64::MAX;
         /// A broker gives up a controlled shutdown after this long.
         controlled_shutdown_timeout_ms: "controlled.shutdown.timeout.ms" = 30_000, 1, i64::MAX;
+        /// Default of `segment.bytes` for topics.
+        log_segment_bytes: "log.segment.bytes" = 1_073_741_824, 256, i32::MAX as i64;
+        /// Default of `segment.ms` for topics.
+        log_roll_ms: "log.roll.ms" = 604_800_000, 1, i64::MAX;
+        /// Default of `retention.ms` for topics.
+        log_retention_ms: "log.retention.ms" = 604_800_000, -1, i64::MAX;
+        /// Default of `retention.bytes` for topics.
+        log_retention_bytes: "log.retention.bytes" = -1, -1, i64::MAX;
+        /// Default of `index.interval.bytes` for topics.
+        log_index_interval_bytes: "log.index.interval.bytes" = 4_096, 0, i32::MAX as i64;
+        /// Default of `segment.index.bytes` for topics.
+        log_index_size_max_bytes: "log.index.size.max.bytes" = 10_485_760, 16, i32::MAX as i64;
+        /// Default of `flush.messages` for topics.
+        log_flush_interval_messages: "log.flush.interval.messages" = i64::MAX, 1, i64::MAX;
+        /// Default of `flush.ms` for topics.
+        log_flush_interval_ms: "log.flush.interval.ms" = i64::MAX, 0, i64::MAX;
+        /// Default of `max.message.bytes` for topics.
+        message_max_bytes: "message.max.bytes" = 1_048_588, 0, i32::MAX as i64;
+        /// Default of `file.delete.delay.ms` for topics.
+        log_segment_delete_delay_ms: "log.segment.delete.delay.ms" = 60_000, 0, i64::MAX;
     }
 }
 
@@ -176,7 +196,16 @@ impl TopicConfig {
         let mut config = TopicConfig {
             min_insync_replicas: settings.min_insync_replicas,
             unclean_leader_election_enable: settings.unclean_leader_election_enable,
-            ..TopicConfig::default()
+            segment_bytes: settings.log_segment_bytes,
+            segment_ms: settings.log_roll_ms,
+            index_interval_bytes: settings.log_index_interval_bytes,
+            segment_index_bytes: settings.log_index_size_max_bytes,
+            retention_ms: settings.log_retention_ms,
+            retention_bytes: settings.log_retention_bytes,
+            flush_messages: settings.log_flush_interval_messages,
+            flush_ms: settings.log_flush_interval_ms,
+            max_message_bytes: settings.message_max_bytes,
+            file_delete_delay_ms: settings.log_segment_delete_delay_ms,
         };
         for (name, value) in overrides {
             let _ = config.set(name, value);

@@ -85,6 +85,11 @@ impl Listener {
         }
     }
 
+    /// Bytes of this connection that wait behind a request that is not answered yet.
+    pub fn unread_bytes(&self, conn: ConnId) -> usize {
+        self.peers.get(&conn).map_or(0, |peer| peer.framer.buffered())
+    }
+
     /// The connection is gone; gives the request that it waited for.
     pub fn on_closed(&mut self, conn: ConnId) -> Option<RequestId> {
         let request = self.peers.remove(&conn)?.busy?;

@@ -3,7 +3,7 @@
 use super::{Broker, Phase};
 use crate::disk::Disk;
 use crate::log::LogError;
-use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
+use crate::types::{BrokerEpoch, ConnId, LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 use bytes::Bytes;
 
 /// One replica.
@@ -25,6 +25,8 @@ pub struct PartitionSnapshot {
     pub log_end_offset: Offset,
     /// Durable up to here.
     pub recovery_point: Offset,
+    /// All that are assigned, as this replica knows it.
+    pub replicas: Vec<NodeId>,
     /// As this replica knows it.
     pub isr: Vec<NodeId>,
     /// The epoch cache: first offset of each epoch.
@@ -74,6 +76,7 @@ impl Broker {
             high_watermark: replica.high_watermark(),
             log_end_offset: replica.log().log_end_offset(),
             recovery_point: replica.log().recovery_point(),
+            replicas: replica.state().replicas.clone(),
             isr: replica.isr().to_vec(),
             epochs: replica.log().epochs().to_vec(),
         });
@@ -99,6 +102,12 @@ impl Broker {
     /// What this process has called itself to the controller; none for a controller alone.
     pub fn incarnation(&self) -> Option<Uuid> {
         self.serving.as_ref().map(|serving| serving.lifecycle.incarnation())
+    }
+
+    /// Bytes that came on a connection and wait, because the request before them is not answered yet: until there are
+    /// none, a driver need not read more of it.
+    pub fn unread_bytes(&self, conn: ConnId) -> usize {
+        self.listener.unread_bytes(conn)
     }
 
     /// Whether this node decides for the cluster.

@@ -1,0 +1,78 @@
+//! Listeners: accepts connections, no more at a time than `max.connections`.
+
+use super::connection::{self, Limits, Link};
+use super::event::Event;
+use kafka::ConnId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Rest after a failed accept: the machine is out of something, and asking again at once would not help.
+const REST: Duration = Duration::from_millis(100);
+
+/// What all listeners of a process share.
+#[derive(Debug)]
+pub struct Acceptor {
+    limits: Arc<Limits>,
+    places: Arc<Semaphore>,
+    /// Accepted connections have odd numbers.
+    next_conn: AtomicU64,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Acceptor {
+    /// For at most so many connections at a time.
+    pub fn new(limits: Arc<Limits>, max_connections: usize, events: mpsc::UnboundedSender<Event>) -> Acceptor {
+        Acceptor {
+            limits,
+            places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            next_conn: AtomicU64::new(1),
+            events,
+        }
+    }
+
+    /// Accepts for ever.
+    pub async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            // Whoever is one too many waits in the listener's backlog, as with Kafka.
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+                return;
+            };
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(REST).await;
+                    continue;
+                }
+            };
+            let conn = ConnId(self.next_conn.fetch_add(2, Relaxed));
+            let (link, end) = Link::new();
+            if self.events.send(Event::Accepted(conn, link)).is_err() {
+                return;
+            }
+            let acceptor = Arc::clone(&self);
+            tokio::spawn(async move {
+                let _ = stream.set_nodelay(true);
+                let (reader, writer) = stream.into_split();
+                let ended = connection::drive(conn, reader, writer, end, &acceptor.limits, &acceptor.events).await;
+                say_end(peer, ended);
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Bytes that are no frames are worth a line; that peers come and go is not.
+fn say_end(peer: SocketAddr, ended: std::io::Result<()>) {
+    match ended {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            tracing::warn!("closed the connection of {peer}: {error}");
+        }
+        Err(error) => tracing::debug!("connection of {peer} ended: {error}"),
+        Ok(()) => tracing::debug!("connection of {peer} ended"),
+    }
+}

@@ -1,0 +1,243 @@
+//! The task that owns the machine: events in, steps, outputs out.
+//!
+//! This file is to a real process what `src/cluster.rs` is to a simulated one. It turns events into inputs and outputs
+//! into effects, and decides nothing.
+
+use super::clock::Clock;
+use super::connection::{self, Limits, Link};
+use super::disk::FileDisk;
+use super::event::Event;
+use super::metrics::Metrics;
+use kafka::broker::Broker;
+use kafka::config::NodeConfig;
+use kafka::log::LogError;
+use kafka::{ConnId, Input, Note, Outbox, Output};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Events that are taken from the channel at once.
+const BATCH: usize = 256;
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// For the log.
+    pub reason: String,
+    /// Whether it was asked for.
+    pub clean: bool,
+}
+
+/// One node of a real cluster.
+pub struct Node {
+    broker: Broker,
+    disk: FileDisk,
+    clock: Clock,
+    /// Reused between steps.
+    out: Outbox,
+    links: BTreeMap<ConnId, Link>,
+    /// Connections whose last frame the machine has not taken yet.
+    waiting: BTreeSet<ConnId>,
+    limits: Arc<Limits>,
+    sender: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedReceiver<Event>,
+    metrics: Metrics,
+    exit: Option<Exit>,
+}
+
+impl Node {
+    /// Opens the disk, and recovers what an unclean stop left behind.
+    pub fn open(
+        config: NodeConfig,
+        entropy: u64,
+        disk: FileDisk,
+        limits: Arc<Limits>,
+        clock: Clock,
+    ) -> Result<Node, LogError> {
+        let mut disk = disk;
+        let mut out = Outbox::default();
+        let metrics = Metrics::new(config.node_id);
+        let broker = Broker::open(config, entropy, clock.now(), &mut disk, &mut out)?;
+        let (sender, events) = mpsc::unbounded_channel();
+        Ok(Node {
+            broker,
+            disk,
+            clock,
+            out,
+            links: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            limits,
+            sender,
+            events,
+            metrics,
+            exit: None,
+        })
+    }
+
+    /// Where events go.
+    pub fn sender(&self) -> mpsc::UnboundedSender<Event> {
+        self.sender.clone()
+    }
+
+    /// Runs until the machine ends.
+    pub async fn run(mut self) -> Exit {
+        let mut batch = Vec::with_capacity(BATCH);
+        self.flush();
+        loop {
+            if let Some(exit) = self.exit.take() {
+                return exit;
+            }
+            let deadline = self.broker.next_deadline();
+            if deadline.is_some_and(|at| at <= self.clock.now().mono) {
+                self.step(Input::Deadline);
+            } else {
+                let wake = deadline.map(|at| tokio::time::Instant::from_std(self.clock.instant(at)));
+                tokio::select! {
+                    biased;
+                    _ = self.events.recv_many(&mut batch, BATCH) => {}
+                    () = sleep_until(wake) => continue,
+                }
+            }
+            for event in batch.drain(..) {
+                self.take(event);
+            }
+            self.open_gates();
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let input = match event {
+            Event::Accepted(conn, link) => {
+                self.links.insert(conn, link);
+                Input::Accepted { conn }
+            }
+            // The machine has let go of it: what it still says is of no interest.
+            Event::Connected(conn) | Event::Received(conn, _) if !self.links.contains_key(&conn) => return,
+            Event::Connected(conn) => Input::Connected { conn },
+            Event::Received(conn, bytes) => {
+                self.waiting.insert(conn);
+                self.metrics.on_frame_in(conn, &bytes, self.clock.now().mono);
+                Input::Received { conn, bytes }
+            }
+            Event::Closed(conn) => {
+                self.waiting.remove(&conn);
+                self.metrics.on_closed(conn);
+                if self.links.remove(&conn).is_none() {
+                    return;
+                }
+                Input::Closed { conn }
+            }
+            Event::Synced(tag, result) => Input::SyncDone { tag, result },
+            Event::Shutdown => Input::Shutdown,
+            Event::Scrape(answer) => {
+                // Whoever asked may be gone.
+                let _ = answer.send(self.metrics.text(&self.broker.snapshot()));
+                return;
+            }
+        };
+        self.step(input);
+    }
+
+    fn step(&mut self, input: Input) {
+        let now = self.clock.now();
+        self.broker.step(now, input, &mut self.disk, &mut self.out);
+        self.flush();
+    }
+
+    /// Turns outputs into effects.
+    fn flush(&mut self) {
+        let mut out = std::mem::take(&mut self.out);
+        for note in out.notes.drain(..) {
+            self.metrics.on_note(&note);
+            say(&note);
+        }
+        for output in out.outputs.drain(..) {
+            match output {
+                Output::Connect { conn, host, port } => self.connect(conn, host, port),
+                Output::Send { conn, bytes } => {
+                    if let Some(link) = self.links.get(&conn) {
+                        self.metrics.on_frame_out(conn, &bytes, self.clock.now().mono);
+                        link.send(bytes);
+                    }
+                }
+                Output::Close { conn } => {
+                    self.links.remove(&conn);
+                    self.waiting.remove(&conn);
+                    self.metrics.on_closed(conn);
+                }
+                Output::PauseReading { conn } => self.pause(conn, true),
+                Output::ResumeReading { conn } => self.pause(conn, false),
+                Output::Sync { tag, target } => {
+                    let sync = self.disk.sync(&target);
+                    let events = self.sender.clone();
+                    tokio::task::spawn_blocking(move || {
+                        let result = sync.run();
+                        // Nobody hears it once the process is ending.
+                        let _ = events.send(Event::Synced(tag, result));
+                    });
+                }
+                Output::Exit { reason, clean } => self.exit = Some(Exit { reason, clean }),
+            }
+        }
+        self.out = out;
+    }
+
+    fn pause(&mut self, conn: ConnId, paused: bool) {
+        if let Some(link) = self.links.get(&conn) {
+            link.gate.pause(paused);
+        }
+    }
+
+    fn connect(&mut self, conn: ConnId, host: String, port: u16) {
+        let (link, end) = Link::new();
+        self.links.insert(conn, link);
+        let (events, limits) = (self.sender.clone(), Arc::clone(&self.limits));
+        tokio::spawn(async move {
+            match TcpStream::connect((host.as_str(), port)).await {
+                Ok(stream) => {
+                    let _ = events.send(Event::Connected(conn));
+                    let _ = stream.set_nodelay(true);
+                    let (reader, writer) = stream.into_split();
+                    if let Err(error) = connection::drive(conn, reader, writer, end, &limits, &events).await {
+                        tracing::debug!("connection to {host}:{port} ended: {error}");
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!("cannot connect to {host}:{port}: {error}");
+                    let _ = events.send(Event::Closed(conn));
+                }
+            }
+        });
+    }
+
+    /// Lets connections go on whose frames the machine has taken.
+    fn open_gates(&mut self) {
+        let (broker, links) = (&self.broker, &self.links);
+        self.waiting.retain(|conn| {
+            let waits = broker.unread_bytes(*conn) > 0;
+            if let Some(link) = links.get(conn).filter(|_| !waits) {
+                link.gate.taken();
+            }
+            waits
+        });
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A note is a log line.
+fn say(note: &Note) {
+    if matches!(note, Note::LogDirFailed { .. }) {
+        tracing::error!("{note}");
+    } else if note.is_decision() {
+        tracing::info!("{note}");
+    } else {
+        tracing::debug!("{note}");
+    }
+}
