@@ -17,6 +17,15 @@ pub(super) struct ServeArgs {
     /// Set one property, over what the file says
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Start this many nodes on this machine, each a process of its own
+    #[arg(long, value_name = "NODES", conflicts_with_all = ["config", "metrics"], value_parser = clap::value_parser!(u16).range(1..=9))]
+    cluster: Option<u16>,
+    /// First port of a cluster; each further node is 100 above, its controller one above the node
+    #[arg(long, default_value_t = 9092, requires = "cluster")]
+    port: u16,
+    /// Where a cluster keeps its files and data
+    #[arg(long, value_name = "DIR", default_value = "./highwater-data", requires = "cluster")]
+    data: PathBuf,
     /// Serve /metrics for a Prometheus on this address, such as 127.0.0.1:9100
     #[arg(long, value_name = "ADDR")]
     metrics: Option<String>,
@@ -34,7 +43,24 @@ impl From<BadProperty> for Failure {
     }
 }
 
+impl From<crate::serve::Failure> for Failure {
+    fn from(failure: crate::serve::Failure) -> Failure {
+        Failure {
+            code: 6,
+            text: failure.0,
+        }
+    }
+}
+
 pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
+    if let Some(nodes) = args.cluster {
+        let mut more = vec!["--log".to_owned(), args.log.clone()];
+        for assignment in &args.set {
+            more.extend(["--set".to_owned(), assignment.clone()]);
+        }
+        crate::serve::cluster::serve(nodes, args.port, &args.data, &more)?;
+        return Ok(0);
+    }
     let config = configuration(args)?;
     let filter = EnvFilter::try_new(&args.log).map_err(|error| Failure {
         code: 2,
@@ -46,12 +72,8 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .init();
-    crate::serve::serve(config, |line| println!("{line}"))
-        .map(|()| 0)
-        .map_err(|failure| Failure {
-            code: 6,
-            text: failure.0,
-        })
+    crate::serve::serve(config, |line| println!("{line}"))?;
+    Ok(0)
 }
 
 fn configuration(args: &ServeArgs) -> Result<ServeConfig, Failure> {

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use kafka::broker::{Phase, Snapshot};
 use kafka::wire::api;
-use kafka::{ConnId, Nanos, NodeId, Note, TopicPartition};
+use kafka::{ConnId, METADATA_PARTITION, Nanos, NodeId, Note, TopicPartition};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
@@ -131,12 +131,13 @@ impl Metrics {
     pub fn on_note(&mut self, note: &Note) {
         match note {
             Note::Appended {
+                partition,
                 as_leader,
                 batch,
                 base_offset,
                 last_offset,
                 ..
-            } => {
+            } if *partition != METADATA_PARTITION => {
                 if *as_leader {
                     self.messages_in += (last_offset - base_offset + 1).unsigned_abs();
                     self.bytes_in += batch.len() as u64;

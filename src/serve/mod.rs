@@ -12,6 +12,7 @@
 //! What is in this directory is what simulation does not cover; it decides as little as it can.
 
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod directory;

@@ -1,0 +1,227 @@
+//! The binary as a broker: real sockets, real files, real signals.
+
+#[path = "common/command.rs"]
+mod command;
+#[path = "common/server.rs"]
+mod server;
+
+use command::{code, highwater, scratch};
+use highwater::serve::cluster::properties;
+use kafka_protocol::messages::ApiVersionsRequest;
+use server::{Client, Server, free_ports, until, values};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+#[test]
+fn a_clean_stop_leaves_its_marker_and_a_restart_keeps_the_data() {
+    let dir = scratch("serve_clean");
+    let first = Server::alone(&dir, &[]);
+    let mut client = Client::connect(first.port);
+    client.create("t", 1, 1);
+    assert_eq!(client.produce_all("t", &values("a", 10)), 0);
+    let printed = first.stop();
+    assert!(printed.contains("a fresh directory"), "{printed}");
+    assert!(dir.join("data/.kafka_cleanshutdown").exists());
+    let meta = std::fs::read_to_string(dir.join("data/meta.properties")).expect("formatted");
+    assert!(meta.contains("cluster.id=test") && meta.contains("node.id=1"), "{meta}");
+
+    let second = Server::alone(&dir, &[]);
+    let mut client = Client::connect(second.port);
+    let read = until("the log", || client.read("t", 0).ok().filter(|read| !read.is_empty()));
+    let expected: Vec<(i64, String)> = (0..).zip(values("a", 10)).collect();
+    assert_eq!(read, expected);
+    assert_eq!(client.produce_all("t", &values("b", 1)), 10);
+    assert!(!dir.join("data/.kafka_cleanshutdown").exists(), "believed once");
+    assert!(second.stop().contains("after a clean stop"));
+}
+
+#[test]
+fn kill_9_keeps_what_was_acknowledged() {
+    let dir = scratch("serve_kill");
+    let first = Server::alone(&dir, &[]);
+    let mut client = Client::connect(first.port);
+    client.create("t", 1, 1);
+    for at in 0..20 {
+        client.produce_all("t", &values(&format!("r{at}"), 50));
+    }
+    let before = client.read("t", 0).expect("it leads");
+    assert_eq!(before.len(), 1_000);
+    first.kill();
+    let second = Server::alone(&dir, &[]);
+    let mut client = Client::connect(second.port);
+    let after = until("the log", || client.read("t", 0).ok().filter(|read| !read.is_empty()));
+    assert_eq!(after, before);
+    assert!(second.printed().contains("after an unclean stop"));
+}
+
+#[test]
+fn one_process_at_a_time_has_a_directory() {
+    let dir = scratch("serve_lock");
+    let first = Server::alone(&dir, &[]);
+    Client::connect(first.port);
+    let mut second = Server::alone(&dir, &[]);
+    assert_eq!(second.wait().code(), Some(6));
+    assert!(
+        second.printed().contains("is in use by another process"),
+        "{}",
+        second.printed()
+    );
+    first.stop();
+    let third = Server::alone(&dir, &[]);
+    Client::connect(third.port);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    // One of two controllers: it waits long for the other before it gives up leaving in order.
+    let dir = scratch("serve_twice");
+    let [port, own, other] = free_ports();
+    let file = dir.join("node.properties");
+    let text = format!(
+        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{own}\n\
+         controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:{own},2@127.0.0.1:{other}\n\
+         log.dirs={}\n",
+        dir.join("data").display()
+    );
+    std::fs::write(&file, text).expect("written");
+    let mut server = Server::of_file(port, &file, &dir);
+    Client::connect(port);
+    until("the first line", || {
+        server.printed().contains("listening").then_some(())
+    });
+    server.signal("-STOP");
+    server.signal("-TERM");
+    server.signal("-INT");
+    server.signal("-CONT");
+    assert!(
+        [Some(0), Some(130)].contains(&server.wait().code()),
+        "{}",
+        server.printed()
+    );
+}
+
+#[test]
+fn bad_properties_are_errors_with_their_line() {
+    let dir = scratch("serve_bad");
+    let file = dir.join("server.properties");
+    let good = "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n\
+                controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:2\nlog.dirs=/dev/null/none\n";
+    let cases = [
+        (
+            "num.partition=3",
+            ":7: property `num.partition` is not known: did you mean `num.partitions`?",
+        ),
+        (
+            "num.partitions=zero",
+            ":7: property `num.partitions` is not a whole number: `zero`",
+        ),
+        (
+            "min.insync.replicas=0",
+            ":7: property `min.insync.replicas` must be between 1 and 100, not 0",
+        ),
+        ("broker.id=1", "`node.id` is right"),
+        (
+            "node.id=7",
+            "does not have this node, which is a controller: add 7@HOST:PORT",
+        ),
+        ("process.roles=leader", "only broker and controller can be"),
+        ("listeners=127.0.0.1:9092", "write NAME://HOST:PORT"),
+        (
+            "listeners=PLAINTEXT://127.0.0.1:1",
+            "has no listener of `controller.listener.names`",
+        ),
+        (
+            "listeners=PLAINTEXT://:1,CONTROLLER://:2",
+            "`advertised.listeners` must say where clients find this node",
+        ),
+        ("controller.quorum.voters=1:127.0.0.1:2", "write ID@HOST:PORT"),
+        ("log.dirs=a,b", "must be one directory"),
+        ("log.retention.hours=soon", "is not a whole number: `soon`"),
+        (
+            "listener.security.protocol.map=PLAINTEXT:SSL",
+            "only PLAINTEXT is served",
+        ),
+        ("what is this", "write NAME=VALUE"),
+    ];
+    for (line, expected) in cases {
+        std::fs::write(&file, format!("{good}{line}\n")).expect("written");
+        let output = highwater(&["serve", "--config", file.to_str().expect("utf-8")]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(code(&output), 2, "{line}: {text}");
+        assert!(
+            text.contains(expected) && text.contains("server.properties:"),
+            "{line}: {text}"
+        );
+    }
+    std::fs::write(&file, good).expect("written");
+    let output = highwater(&["serve", "--config", file.to_str().expect("utf-8")]);
+    assert_eq!(code(&output), 6, "what is right but for the machine is no bad input");
+}
+
+#[test]
+fn the_example_files_are_those_that_the_command_writes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/serve");
+    for id in 1..=3 {
+        let path = root.join(format!("node-{id}.properties"));
+        let text = properties(id, 3, 9092, Path::new("./highwater-data"));
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&path, &text).expect("written");
+        }
+        assert_eq!(std::fs::read_to_string(&path).expect("an example file"), text);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_frames_hurt_their_own_connection_only() {
+    let dir = scratch("serve_hostile");
+    let server = Server::alone(&dir, &["socket.request.max.bytes=1000000"]);
+    let mut good = Client::connect(server.port);
+    good.call(ApiVersionsRequest::default());
+    for hostile in [
+        &[0xff, 0xff, 0xff, 0xff, 1][..],
+        &[0x7f, 0xff, 0xff, 0xff],
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
+        let mut bad = Client::connect(server.port);
+        bad.send(hostile).expect("taken");
+        assert!(bad.receive().is_err(), "{hostile:?} ends the connection");
+    }
+    good.call(ApiVersionsRequest::default());
+    until("a line for each", || {
+        (server.printed().matches("closed the connection of").count() == 3).then_some(())
+    });
+}
+
+#[test]
+fn metrics_are_served_under_kafkas_names() {
+    let dir = scratch("serve_metrics");
+    let [port] = free_ports();
+    let server = Server::alone(&dir, &[&format!("metrics.listener=127.0.0.1:{port}")]);
+    let mut client = Client::connect(server.port);
+    client.create("t", 2, 1);
+    client.produce_all("t", &values("a", 7));
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("taken");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    };
+    let text = get("/metrics");
+    for line in [
+        "kafka_server_replicamanager_underreplicatedpartitions 0",
+        "kafka_server_replicamanager_leadercount 2",
+        "kafka_server_replicamanager_isrshrinks_total 0",
+        "kafka_log_log_logendoffset{topic=\"t\",partition=\"0\"} 7",
+        "kafka_cluster_partition_highwatermark{topic=\"t\",partition=\"0\"} 7",
+        "kafka_log_log_logendoffset{topic=\"t\",partition=\"1\"} 0",
+        "kafka_server_brokertopicmetrics_messagesin_total 7",
+        "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} ",
+        "kafka_controller_kafkacontroller_activecontrollercount 1",
+        "kafka_server_kafkaserver_brokerstate 3",
+    ] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
+    assert!(get("/").starts_with("HTTP/1.1 404"));
+}
