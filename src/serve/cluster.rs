@@ -144,8 +144,12 @@ fn start(id: u16, file: &PathBuf, more: &[String]) -> std::io::Result<Member> {
         .process_group(0)
         .spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    stdout.map(|stream| repeat(id, stream));
-    stderr.map(|stream| repeat(id, stream));
+    if let Some(stream) = stdout {
+        repeat(id, stream);
+    }
+    if let Some(stream) = stderr {
+        repeat(id, stream);
+    }
     Ok(Member { id, child })
 }
 
