@@ -237,7 +237,10 @@ fn a_check_of_the_code_tells_its_counterexample_and_writes_it() {
     let written = std::fs::read_to_string(results.join("code-05-proposed-isr-hw-X4.json")).expect("a counterexample");
     let written: serde_json::Value = serde_json::from_str(&written).expect("JSON");
     assert_eq!(written["code"]["spec"], "replication");
-    assert_eq!(written["steps"][0]["action"]["action"], "LookForLag");
+    // Of two shortest traces either may be found: the record comes first, or the look.
+    let steps = written["steps"].as_array().expect("steps");
+    assert_eq!(steps.len(), 2);
+    assert!(steps.iter().any(|step| step["action"]["action"] == "LookForLag"));
 }
 
 #[test]

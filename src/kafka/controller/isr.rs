@@ -1,8 +1,9 @@
 //! AlterPartition: a leader proposes another ISR, the controller takes it or says why not.
 //!
 //! Guarantees: only the leader of the current leader epoch changes the ISR, from the state that it has seen, and only
-//! to replicas that live, do not leave, and are the incarnation that caught up; nobody becomes eligible by a minimum that
-//! the leader has not heard of (Kafka does not look, and can elect who lacks committed records then).
+//! to replicas that live, do not leave, and are the incarnation that caught up; while it has not told that it has heard
+//! of the present `min.insync.replicas`, it gets no ISR below that: it may commit with it by an older minimum, without
+//! those whom the present one makes eligible (Kafka does not look, and can elect who lacks committed records then).
 //! Deliberately not here: the recovery state of leaders (KIP-704); every leader counts as recovered.
 //!
 //! Sources: KIP-497, KIP-841 (fenced and leaving brokers), KIP-903 (broker epochs);
@@ -96,8 +97,13 @@ impl Controller {
         if !isr.iter().all(|(replica, epoch)| self.is_eligible(*replica, *epoch)) {
             return Err(ErrorCode::INELIGIBLE_REPLICA);
         }
-        let target_isr = isr.into_iter().map(|(replica, _)| replica).collect();
-        if let Some(change) = self.change_for_leader(partition, target_isr) {
+        let target_isr: Vec<NodeId> = isr.into_iter().map(|(replica, _)| replica).collect();
+        if target_isr.len() < self.min_isr(topic) && !self.leader_knows_minimum(partition) {
+            // It asks again; its next heartbeat says how far it has come.
+            return Err(ErrorCode::OPERATION_NOT_ATTEMPTED);
+        }
+        let election = self.usual_election(topic);
+        if let Some(change) = self.partition_change(partition, target_isr, election, None) {
             self.write_partition(change.record, change.unclean, batch);
         }
         let state = self.image.partition(partition).expect("it was there above").clone();

@@ -61,7 +61,7 @@ impl Controller {
 
     /// Whether the leader counts by the present `min.insync.replicas`. It hears of it from the metadata log, but of the ISR
     /// that it has asked for already from the answer, so it may commit with an ISR that is below a raised minimum.
-    fn leader_knows_minimum(&self, partition: TopicPartition) -> bool {
+    pub(super) fn leader_knows_minimum(&self, partition: TopicPartition) -> bool {
         let (Some(topic), Some(state)) = (self.image.topics.get(&partition.topic), self.image.partition(partition))
         else {
             return false;
@@ -101,25 +101,6 @@ impl Controller {
         election: Election,
         departed: Option<Departure>,
     ) -> Option<Change> {
-        self.change_with(self.min_isr(partition.topic), partition, target_isr, election, departed)
-    }
-
-    /// As its leader has asked for; it hears of it from the answer, and commits by the minimum that it knows.
-    pub(super) fn change_for_leader(&self, partition: TopicPartition, target_isr: Vec<NodeId>) -> Option<Change> {
-        let known = self.leader_knows_minimum(partition);
-        let min_isr = if known { self.min_isr(partition.topic) } else { 1 };
-        let election = self.usual_election(partition.topic);
-        self.change_with(min_isr, partition, target_isr, election, None)
-    }
-
-    fn change_with(
-        &self,
-        min_isr: usize,
-        partition: TopicPartition,
-        target_isr: Vec<NodeId>,
-        election: Election,
-        departed: Option<Departure>,
-    ) -> Option<Change> {
         let gone = departed.map(Departure::node);
         let unclean_shutdown = match departed {
             Some(Departure::Unclean(node)) => Some(node),
@@ -129,7 +110,7 @@ impl Controller {
             partition,
             state: self.image.partition(partition)?,
             last_known_elr: self.image.last_known_elr(partition),
-            min_isr,
+            min_isr: self.min_isr(partition.topic),
             elr_enabled: self.elr_enabled(),
             election,
             target_isr,

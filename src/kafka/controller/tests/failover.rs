@@ -94,9 +94,7 @@ fn kip_903_off_lets_the_empty_one_in() {
 fn a_new_controller_gives_everybody_a_whole_session() {
     let mut cluster = Cluster::of_three();
     cluster.pass(SESSION_MS - 1);
-    let image = cluster.controller.image().clone();
-    cluster.controller =
-        Controller::activate(image, &settings(), Rules::NONE, Entropy(6), cluster.now(), EPOCH).of_cluster("c");
+    cluster.fail_over();
     cluster.pass(SESSION_MS - 1);
     assert_eq!(cluster.last, []);
     cluster.pass(1);
@@ -107,9 +105,7 @@ fn a_new_controller_gives_everybody_a_whole_session() {
 fn a_controlled_shutdown_goes_on_after_a_failover() {
     let mut cluster = Cluster::of_three();
     cluster.want_shutdown(1);
-    let image = cluster.controller.image().clone();
-    cluster.controller =
-        Controller::activate(image, &settings(), Rules::NONE, Entropy(6), cluster.now(), EPOCH).of_cluster("c");
+    cluster.fail_over();
     assert!(cluster.want_shutdown(1).should_shut_down, "nothing is left to move");
 }
 

@@ -88,6 +88,13 @@ impl Cluster {
         cluster
     }
 
+    /// Another node is the active controller now, with the same metadata.
+    fn fail_over(&mut self) {
+        let (image, settings) = (self.controller.image().clone(), settings());
+        self.controller =
+            Controller::activate(image, &settings, Rules::NONE, Entropy(6), self.now(), EPOCH).of_cluster("c");
+    }
+
     fn now(&self) -> Now {
         Now {
             mono: Nanos::from_ms(self.now_ms),
