@@ -10,7 +10,7 @@
 //! A file is not closed while a sync of it is under way.
 //!
 //! What a flush covers: batches; the indexes of segments that are closed (recovery builds those of the active one
-//! again); the leader-epoch file; the directory, if a name in it changed (KAFKA-3968).
+//! again, so that only a clean stop syncs them); the leader-epoch file; the directory, if a name in it changed (KAFKA-3968).
 //!
 //! Kafka's flush inside an append is a call that blocks. Here it is asked for and the log goes on, so what such a call
 //! would hold back is held back by [`Log::returned_end_offset`].
@@ -139,6 +139,15 @@ impl Log {
         self.flush_to(self.log_end_offset, out);
     }
 
+    /// As [`Log::flush`], for a clean stop, after which nothing is looked at again: all files of the active segment,
+    /// its indexes too, and though only the process before may have cut it.
+    pub fn flush_to_stop(&mut self, out: &mut Outbox) {
+        self.flusher.due = None;
+        let active = self.segments.last_mut().expect("an open log has an active segment");
+        (active.is_dirty, active.is_index_dirty) = (true, true);
+        self.flush_segments(self.log_end_offset, self.segments.len(), out);
+    }
+
     /// The end of what is durable or being made so.
     pub(super) fn flush_asked(&self) -> Offset {
         self.flusher
@@ -161,6 +170,11 @@ impl Log {
 
     /// Asks for the segments that begin below `to`; the recovery point becomes `to`.
     pub(super) fn flush_to(&mut self, to: Offset, out: &mut Outbox) {
+        self.flush_segments(to, self.segments.len() - 1, out);
+    }
+
+    /// With the indexes of the first `indexed` segments.
+    fn flush_segments(&mut self, to: Offset, indexed: usize, out: &mut Outbox) {
         assert!(to <= self.log_end_offset, "only what is written can be made durable");
         let flusher = &mut self.flusher;
         let number = flusher.first + flusher.flushes.len() as u64;
@@ -181,14 +195,15 @@ impl Log {
         let active = self.segments.len() - 1;
         for (at, segment) in self.segments.iter_mut().enumerate() {
             // An empty active segment has nothing yet, unless it was emptied.
-            if segment.base >= to && (at < active || segment.size > 0 || segment.cut == 0) {
+            let was_emptied = at == active && segment.size == 0 && segment.cut > 0;
+            if segment.base >= to && !was_emptied && at >= indexed {
                 continue;
             }
             if segment.is_dirty {
                 ask(SyncTarget::File(segment.log), Some(segment.log));
                 segment.is_dirty = false;
             }
-            if segment.is_index_dirty && at < active {
+            if segment.is_index_dirty && at < indexed {
                 for file in [segment.offsets.file(), segment.times.file()] {
                     ask(SyncTarget::File(file), Some(file));
                 }

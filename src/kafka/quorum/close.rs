@@ -13,7 +13,7 @@ impl Quorum {
     /// Asks for the whole log to be made durable. A voter's always is, soon; an observer's only so.
     pub fn flush(&mut self, out: &mut Outbox) {
         self.flush_asked = self.log.log_end_offset();
-        self.log.flush(out);
+        self.log.flush_to_stop(out);
     }
 
     /// Whether log, vote and snapshots are durable.

@@ -173,9 +173,9 @@ impl ReplicaManager {
             self.stopping = Stopping::Flushing;
             self.fetchers.clear();
             for (id, partition) in &mut self.partitions {
-                if partition.log.recovery_point() < partition.log.log_end_offset() {
+                partition.log.flush_to_stop(out);
+                if !partition.log.is_flushed() {
                     self.unflushed.insert(*id);
-                    partition.log.flush(out);
                 }
             }
         }
@@ -203,10 +203,7 @@ impl ReplicaManager {
         if self.stopping != Stopping::Flushing {
             return Ok(());
         }
-        let durable = self
-            .partitions
-            .get(&id)
-            .is_none_or(|p| p.log().recovery_point() >= p.log().log_end_offset());
+        let durable = self.partitions.get(&id).is_none_or(|p| p.log().is_flushed());
         if durable && self.unflushed.remove(&id) && self.unflushed.is_empty() {
             self.write_last_checkpoints(disk, out)?;
         }

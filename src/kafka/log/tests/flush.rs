@@ -210,3 +210,41 @@ fn all_files_are_closed_in_the_end() {
     f.log.close(&mut f.disk);
     assert_eq!(f.disk.open_files(), 0);
 }
+
+#[test]
+fn a_clean_stop_makes_the_active_segments_indexes_durable_too() {
+    let mut f = Fixture::new(&[("index.interval.bytes", "0")]);
+    f.lead(0, 1);
+    f.lead(0, 1);
+    let name = "t-0/00000000000000000000.timeindex";
+    let index = f.disk.content(name).unwrap();
+    assert_eq!(index.len(), 12);
+    let mut flushed = f.disk.clone();
+    let mut log = f.log.clone();
+    log.flush(&mut f.out);
+    flushed.take_syncs(&mut f.out);
+    flushed.complete_all();
+    flushed.crash_power();
+    assert_eq!(flushed.content(name).unwrap(), [], "recovery builds it again");
+    f.log.flush_to_stop(&mut f.out);
+    f.settle();
+    assert!(f.log.is_flushed());
+    f.disk.crash_power();
+    assert_eq!(f.disk.content(name).unwrap(), index);
+}
+
+#[test]
+fn a_clean_stop_makes_a_cut_durable_that_the_process_before_has_made() {
+    let mut f = Fixture::new(&[]);
+    f.lead(0, 1);
+    f.log.flush(&mut f.out);
+    f.settle();
+    f.truncate(0);
+    f.disk.crash_process();
+    f.reopen(false, 0);
+    f.log.flush_to_stop(&mut f.out);
+    f.settle();
+    f.disk.crash_power();
+    f.reopen(true, f.log.recovery_point());
+    assert_eq!(f.all(), []);
+}
