@@ -2,6 +2,7 @@
 
 use crate::note::{ClientNote, Note, PartitionState, TruncateReason};
 use crate::types::NodeId;
+use crate::wire::ErrorCode;
 use std::fmt;
 
 fn ids(nodes: &[NodeId]) -> String {
@@ -89,6 +90,41 @@ impl fmt::Display for Note {
             Note::LogStartAdvanced { partition, to } => write!(f, "records of {partition:?} before {to} are gone"),
             Note::Flushed { partition, to } => write!(f, "{partition:?} is durable up to {to}"),
             Note::Rolled { partition, base_offset } => write!(f, "began segment {base_offset} of {partition:?}"),
+            Note::ProducerAdvanced { partition, producer } => write!(
+                f,
+                "producer {} is at sequence {} of epoch {} in {partition:?}",
+                producer.id,
+                producer.state.last_sequence(),
+                producer.state.epoch
+            ),
+            Note::ProducersLoaded { partition, producers } => {
+                write!(f, "read the state of {} producer(s) of {partition:?}", producers.len())
+            }
+            Note::ProducersExpired {
+                partition,
+                producer_ids,
+            } => write!(f, "forgot producers {producer_ids:?} of {partition:?}"),
+            Note::SequenceRefused {
+                partition,
+                producer_id,
+                producer_epoch,
+                base_sequence,
+                error_code,
+            } => write!(
+                f,
+                "refused sequence {base_sequence} of epoch {producer_epoch} of producer {producer_id} for {partition:?}: {:?}",
+                ErrorCode(*error_code)
+            ),
+            Note::DuplicateFound {
+                partition,
+                producer_id,
+                base_sequence,
+                base_offset,
+                last_offset,
+            } => write!(
+                f,
+                "sequence {base_sequence} of producer {producer_id} stands in {partition:?} already, at {base_offset} to {last_offset}"
+            ),
             Note::EpochAssigned {
                 partition,
                 epoch,

@@ -134,6 +134,10 @@ settings! {
         log_retention_check_interval_ms: "log.retention.check.interval.ms" = 300_000, 1, i64::MAX;
         /// Recovery points and log starts are written to disk this often.
         log_flush_offset_checkpoint_interval_ms: "log.flush.offset.checkpoint.interval.ms" = 60_000, 1, i64::MAX;
+        /// An idempotent producer that has written nothing to a partition for this long is forgotten there.
+        producer_id_expiration_ms: "producer.id.expiration.ms" = 86_400_000, 1, i32::MAX as i64;
+        /// Such producers are looked for this often.
+        producer_id_expiration_check_interval_ms: "producer.id.expiration.check.interval.ms" = 600_000, 1, i32::MAX as i64;
         /// A broker gives up a controlled shutdown after this long.
         controlled_shutdown_timeout_ms: "controlled.shutdown.timeout.ms" = 30_000, 1, i64::MAX;
         /// Default of `segment.bytes` for topics.

@@ -4,6 +4,7 @@
 //! demands. Past participles, values only, no references into a machine. A note is pushed after the change it
 //! names has been made.
 
+use crate::log::producer_state::ProducerState;
 use crate::types::{BrokerEpoch, ConnId, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicPartition};
 use bytes::Bytes;
 
@@ -35,6 +36,15 @@ pub struct PartitionState {
     pub isr: Vec<NodeId>,
     /// Eligible leader replicas (KIP-966).
     pub elr: Vec<NodeId>,
+}
+
+/// What a log knows of one of its idempotent producers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProducerEntry {
+    /// The producer's id.
+    pub id: i64,
+    /// Its epoch and newest batches.
+    pub state: ProducerState,
 }
 
 /// One fact.
@@ -107,6 +117,53 @@ pub enum Note {
         partition: TopicPartition,
         /// Base of the new segment.
         base_offset: Offset,
+    },
+    /// A producer's state follows its batch, the one noted before.
+    ProducerAdvanced {
+        /// In this log.
+        partition: TopicPartition,
+        /// As it is now.
+        producer: Box<ProducerEntry>,
+    },
+    /// The state of all producers was read again: at a start, after a cut.
+    ProducersLoaded {
+        /// In this log.
+        partition: TopicPartition,
+        /// All that are known, by ascending id.
+        producers: Vec<ProducerEntry>,
+    },
+    /// Producers that had been silent for long were forgotten.
+    ProducersExpired {
+        /// In this log.
+        partition: TopicPartition,
+        /// Their ids.
+        producer_ids: Vec<i64>,
+    },
+    /// A producer's batch was refused: its sequence is out of order, or its epoch is old.
+    SequenceRefused {
+        /// By this log.
+        partition: TopicPartition,
+        /// Whose.
+        producer_id: i64,
+        /// The epoch that it carried.
+        producer_epoch: i16,
+        /// Sequence of its first record.
+        base_sequence: i32,
+        /// Kafka's error code.
+        error_code: i16,
+    },
+    /// A producer's batch stood in the log already: it will be acknowledged with its old offsets.
+    DuplicateFound {
+        /// This log.
+        partition: TopicPartition,
+        /// Whose.
+        producer_id: i64,
+        /// Sequence of its first record.
+        base_sequence: i32,
+        /// Offset of its first record.
+        base_offset: Offset,
+        /// Offset of its last record.
+        last_offset: Offset,
     },
     /// The epoch cache learnt where an epoch starts.
     EpochAssigned {

@@ -87,7 +87,7 @@ impl Broker {
             self.deactivate(out);
             self.quorum.flush(out);
             if let Some(serving) = &mut self.serving {
-                serving.replicas.flush_all(out);
+                serving.replicas.flush_all(disk, out)?;
             }
             self.shutdown = Shutdown::Flushing;
         }

@@ -3,15 +3,17 @@
 //! Guarantees: a call that fails with anything but a disk error has changed nothing. Batches are stored as they came,
 //! but for offset and epoch (and a wrong maximal timestamp, which Kafka's leader corrects too).
 //!
-//! Deliberately unknown: producers (duplicates, sequences), who leads.
+//! Deliberately unknown: who leads.
 //!
 //! Sources: Kafka's UnifiedLog.append, LogValidator, ProduceRequest.validateRecords; KIP-98, KAFKA-18723.
 
+use super::producer_state::Sequence;
 use super::{Appended, Log, LogError};
 use crate::disk::Disk;
 use crate::machine::Outbox;
-use crate::note::Note;
+use crate::note::{Note, ProducerEntry};
 use crate::types::{LeaderEpoch, METADATA_PARTITION, Now, Offset};
+use crate::wire::ErrorCode;
 use crate::wire::batch::{self, BatchError, BatchHeader};
 use bytes::Bytes;
 
@@ -94,6 +96,11 @@ impl Log {
             if header.size() as i64 > self.config.segment_bytes {
                 return Err(LogError::TooLarge);
             }
+            if header.producer_id >= 0
+                && let Some(known) = self.check_producer(&header, out)?
+            {
+                return Ok(known);
+            }
             self.touch(now, disk);
             match real_max {
                 None => self.append_assigned(records, epoch, now, disk, out)?,
@@ -107,6 +114,41 @@ impl Log {
             base_offset,
             last_offset: self.log_end_offset - 1,
         })
+    }
+
+    /// What a client's batch has been appended as before; `None`: it is to be appended now.
+    fn check_producer(&self, header: &BatchHeader, out: &mut Outbox) -> Result<Option<Appended>, LogError> {
+        if header.is_transactional() {
+            // Nobody coordinates transactions here, so none has begun.
+            return Err(LogError::InvalidTransactionState);
+        }
+        let (refused, code) = match self.producers.check(header) {
+            Sequence::Next => return Ok(None),
+            Sequence::Duplicate(known) => {
+                let (base_offset, last_offset) = (known.base_offset(), known.last_offset);
+                out.note(Note::DuplicateFound {
+                    partition: self.partition,
+                    producer_id: header.producer_id,
+                    base_sequence: header.base_sequence,
+                    base_offset,
+                    last_offset,
+                });
+                return Ok(Some(Appended {
+                    base_offset,
+                    last_offset,
+                }));
+            }
+            Sequence::OutOfOrder => (LogError::OutOfOrderSequence, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+            Sequence::Fenced => (LogError::InvalidProducerEpoch, ErrorCode::INVALID_PRODUCER_EPOCH),
+        };
+        out.note(Note::SequenceRefused {
+            partition: self.partition,
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            error_code: code.code(),
+        });
+        Err(refused)
     }
 
     fn append_assigned(
@@ -192,6 +234,7 @@ impl Log {
         active.append(&header, &batch, &self.config, disk)?;
         self.tail.push(&header, position);
         self.log_end_offset = header.next_offset();
+        let producer = self.producers.append(&header).copied();
         out.note(Note::Appended {
             partition: self.partition,
             base_offset: header.base_offset,
@@ -200,6 +243,15 @@ impl Log {
             as_leader,
             batch,
         });
+        if let Some(state) = producer {
+            out.note(Note::ProducerAdvanced {
+                partition: self.partition,
+                producer: Box::new(ProducerEntry {
+                    id: header.producer_id,
+                    state,
+                }),
+            });
+        }
         Ok(())
     }
 

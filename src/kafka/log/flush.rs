@@ -10,7 +10,7 @@
 //! A file is not closed while a sync of it is under way.
 //!
 //! What a flush covers: batches; the indexes of segments that are closed (recovery builds those of the active one
-//! again, so that only a clean stop syncs them); the leader-epoch file; the directory, if a name in it changed (KAFKA-3968).
+//! again, so that only a clean stop syncs them); the leader-epoch file and the producers' snapshots; the directory, if a name in it changed (KAFKA-3968).
 //!
 //! Kafka's flush inside an append is a call that blocks. Here it is asked for and the log goes on, so what such a call
 //! would hold back is held back by [`Log::returned_end_offset`].
@@ -56,6 +56,8 @@ pub struct Flusher {
     naming: Option<u64>,
     /// The leader-epoch file, if it was written since a sync of it was asked for.
     pub epoch_file: Option<FileId>,
+    /// Snapshots of the producers' state, likewise.
+    pub snapshot_files: Vec<FileId>,
     /// When `flush.ms` wants the next flush.
     pub due: Option<Nanos>,
 }
@@ -98,7 +100,8 @@ impl Flusher {
 
     /// Closes what still waits, whatever is under way.
     pub fn close_all(&mut self, disk: &mut dyn Disk) {
-        self.closing.drain(..).for_each(|file| disk.close(file));
+        let files = self.closing.drain(..).chain(self.snapshot_files.drain(..));
+        files.for_each(|file| disk.close(file));
         if let Some(file) = self.epoch_file.take() {
             disk.close(file);
         }
@@ -159,13 +162,15 @@ impl Log {
     /// Whether nothing is written that is not durable: records, cuts and names. Before it is true a clean shutdown
     /// must not be claimed.
     pub fn is_flushed(&self) -> bool {
-        let names = self.flusher.is_dir_dirty || self.flusher.is_parent_dirty || self.flusher.epoch_file.is_some();
+        let flusher = &self.flusher;
+        let names = flusher.is_dir_dirty || flusher.is_parent_dirty;
+        let files = flusher.epoch_file.is_some() || !flusher.snapshot_files.is_empty();
         let segments = self
             .segments
             .iter()
             .rev()
             .any(|segment| segment.is_dirty && segment.size > 0 || segment.cut > 0);
-        self.recovery_point >= self.log_end_offset && self.flusher.flushes.is_empty() && !names && !segments
+        self.recovery_point >= self.log_end_offset && flusher.flushes.is_empty() && !names && !files && !segments
     }
 
     /// Asks for the segments that begin below `to`; the recovery point becomes `to`.
@@ -213,7 +218,8 @@ impl Log {
                 flush.cuts.push((segment.base, segment.cut));
             }
         }
-        if let Some(file) = flusher.epoch_file.take() {
+        let snapshots = std::mem::take(&mut flusher.snapshot_files);
+        for file in flusher.epoch_file.take().into_iter().chain(snapshots) {
             ask(SyncTarget::File(file), Some(file));
             flusher.closing.push(file);
         }

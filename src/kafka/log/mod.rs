@@ -12,7 +12,7 @@
 //! that a leader begins at its end); the bytes on disk are Kafka's; after a power failure the log holds at least
 //! what was below the recovery point, and nothing that was never written.
 //!
-//! Deliberately unknown: who leads, what is committed, producers, records (but for their checks and timestamps).
+//! Deliberately unknown: who leads, what is committed, records (but for their checks and timestamps).
 //! The metadata log and the logs of topics are the same.
 //!
 //! Sources: Kafka's UnifiedLog, LocalLog, LogSegment, LogLoader; KIP-101, KIP-279, KIP-595.
@@ -23,6 +23,8 @@ pub mod epochs;
 mod flush;
 pub mod identity;
 pub mod index;
+pub mod producer_snapshot;
+pub mod producer_state;
 mod read;
 mod recovery;
 mod retention;
@@ -43,9 +45,10 @@ use crate::note::Note;
 use crate::types::{LeaderEpoch, Now, Offset, TopicPartition};
 use epochs::EpochCache;
 use flush::Flusher;
+use producer_state::Producers;
 use retention::Deleted;
 use segment::Segment;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use tail::Tail;
 
 /// Why a call on a log failed.
@@ -61,6 +64,12 @@ pub enum LogError {
     TooLarge,
     /// INVALID_RECORD.
     Invalid(&'static str),
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER: batches of its producer are missing before it, or it is an old one.
+    OutOfOrderSequence,
+    /// INVALID_PRODUCER_EPOCH: its producer has gone on in a newer epoch.
+    InvalidProducerEpoch,
+    /// INVALID_TXN_STATE: it belongs to no transaction that anybody has begun.
+    InvalidTransactionState,
     /// A follower was sent offsets that do not continue its log.
     NotContiguous {
         /// The log end, or the end of the batch before.
@@ -76,7 +85,7 @@ impl From<DiskError> for LogError {
     }
 }
 
-/// What an append did.
+/// What an append did; of a producer's batch that stood there already, what it did then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Of the first record.
@@ -116,6 +125,9 @@ pub struct Log {
     /// The log end before the first of these appends.
     returned: Offset,
     epochs: EpochCache,
+    producers: Producers,
+    /// Offsets of the producers' snapshots on disk.
+    snapshots: BTreeSet<Offset>,
     tail: Tail,
     flusher: Flusher,
     /// Segments whose files are still there, under another name; the oldest first.
@@ -150,6 +162,8 @@ impl Log {
             awaited: 0,
             returned: 0,
             epochs: EpochCache::default(),
+            producers: Producers::default(),
+            snapshots: BTreeSet::new(),
             tail: Tail::default(),
             flusher: Flusher::new(now.mono.0 << 16),
             deleted: VecDeque::new(),
@@ -165,6 +179,7 @@ impl Log {
             recovery_point: log.recovery_point,
             clean: with.clean,
         });
+        log.note_opened_producers(out);
         if !with.clean && !log.is_flushed() {
             log.flush(out);
         }
@@ -284,6 +299,7 @@ impl Log {
             active.seal(disk)?;
         }
         self.create_segment(base, disk)?;
+        self.write_producer_snapshot(base, disk)?;
         self.tail.clear();
         out.note(Note::Rolled {
             partition: self.partition,
@@ -321,6 +337,9 @@ impl std::fmt::Display for LogError {
             LogError::Corrupt => f.write_str("a record batch is corrupt"),
             LogError::TooLarge => f.write_str("a record batch is too large"),
             LogError::Invalid(what) => f.write_str(what),
+            LogError::OutOfOrderSequence => f.write_str("a producer's sequence is out of order"),
+            LogError::InvalidProducerEpoch => f.write_str("a producer's epoch is old"),
+            LogError::InvalidTransactionState => f.write_str("there is no such transaction"),
             LogError::NotContiguous { expected, got } => {
                 write!(f, "offset {got} does not follow; expected was {expected}")
             }

@@ -7,6 +7,7 @@
 //!                     else every batch is read: checksum, structure, order; indexes are built again
 //!   4 the first bad byte: later segments removed, newest first, and then the file is cut there
 //!   5 epoch cache     the file's entries below what was read, if the batches agree; the rest is folded from the log
+//!   6 producers       the newest snapshot below what was read, and the batches behind it (producer_snapshot.rs)
 //! ```
 //!
 //! Guarantees: the result depends only on what is on disk, so recovering twice gives the same, also if the process or
@@ -106,11 +107,13 @@ impl Log {
         let bases = self.remove_below_start(bases, disk)?;
         let indexed = self.open_segments(&bases, disk)?;
         let fold = self.examine_segments(&bases, &indexed, with, disk, out)?;
+        let read_from = fold.from;
         match self.settle_ends(with, disk)? {
             // Nothing is left that could have an epoch.
             true => self.store_epochs(EpochCache::default(), None, disk)?,
             false => self.load_epochs(fold, disk)?,
         }
+        self.load_producers(read_from, disk)?;
         let epoch_file = format!("{}/{}", self.dir, epochs::FILE);
         if !with.clean && self.flusher.epoch_file.is_none() && disk.exists(&epoch_file) {
             self.flusher.epoch_file = Some(disk.open(&epoch_file, false)?);

@@ -10,6 +10,7 @@
 //!
 //! Sources: Kafka's UnifiedLog.deleteOldSegments, maybeIncrementLogStartOffset; LocalLog.deleteSegmentFiles.
 
+use super::producer_snapshot;
 use super::segment::{DELETED, SUFFIXES, Segment, path};
 use super::{Log, LogError};
 use crate::disk::{Disk, DiskError};
@@ -122,6 +123,13 @@ impl Log {
             disk.rename(&name, &format!("{name}.{DELETED}"))?;
             self.flusher.close(file, disk);
         }
+        if self.snapshots.remove(&segment.base) {
+            let name = path(&self.dir, segment.base, producer_snapshot::SUFFIX);
+            match disk.rename(&name, &format!("{name}.{DELETED}")) {
+                Ok(()) | Err(DiskError::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         self.flusher.is_dir_dirty = true;
         let delay = (self.config.file_delete_delay_ms as u64).saturating_mul(1_000_000);
         let due = Nanos(self.last_now.mono.0.saturating_add(delay));
@@ -151,7 +159,7 @@ impl Log {
         }
         while self.deleted.front().is_some_and(|waits| waits.due <= now.mono) {
             let waits = self.deleted.pop_front().expect("it was looked at");
-            for suffix in SUFFIXES {
+            for suffix in SUFFIXES.into_iter().chain([producer_snapshot::SUFFIX]) {
                 match disk.remove(&format!("{}.{DELETED}", path(&self.dir, waits.base, suffix))) {
                     Ok(()) | Err(DiskError::NotFound) => {}
                     Err(error) => return Err(error.into()),

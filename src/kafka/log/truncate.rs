@@ -74,6 +74,7 @@ impl Log {
         if self.epochs.truncate_from_end(end) {
             self.write_epochs(disk)?;
         }
+        self.roll_back_producers(disk, out)?;
         self.flush(out);
         Ok(true)
     }
@@ -104,6 +105,7 @@ impl Log {
             partition: self.partition,
             at,
         });
+        self.forget_producers(disk, out)?;
         self.flush(out);
         Ok(())
     }

@@ -26,6 +26,12 @@ pub const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
 pub const INVALID_REQUIRED_ACKS: i16 = 21;
 /// A request that cannot be.
 pub const INVALID_REQUEST: i16 = 42;
+/// Batches of this producer are missing before it, or it is an old one.
+pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+/// This producer has gone on in a newer epoch.
+pub const INVALID_PRODUCER_EPOCH: i16 = 47;
+/// A record of a transaction that nobody has begun.
+pub const INVALID_TXN_STATE: i16 = 48;
 /// The controller did nothing, and the partition epoch is right.
 pub const OPERATION_NOT_ATTEMPTED: i16 = 55;
 /// No fetch session of this id.

@@ -27,6 +27,7 @@ impl ReplicaManager {
             self.ticks.high_watermarks,
             self.ticks.log_offsets,
             self.ticks.retention,
+            self.ticks.producers,
         ];
         let waits = [
             self.produces.next_deadline(),
@@ -83,6 +84,13 @@ impl ReplicaManager {
                 self.checkpoint(Kind::LogStarts, |p| p.log().log_start_offset(), disk, out)?;
             }
         }
+        if due(self.ticks.producers) {
+            self.ticks.producers = next(self.settings.producer_id_expiration_check_interval_ms);
+            for partition in self.partitions.values_mut().filter(|_| working) {
+                let expiration_ms = self.settings.producer_id_expiration_ms;
+                partition.log.expire_producers(expiration_ms, now.wall_ms, out);
+            }
+        }
         if due(self.ticks.retention) {
             self.ticks.retention = next(self.settings.log_retention_check_interval_ms);
             if working {
@@ -123,6 +131,8 @@ impl ReplicaManager {
             .log_offsets
             .map(|_| after(settings.log_flush_offset_checkpoint_interval_ms));
         ticks.retention = ticks.retention.map(|_| after(settings.log_retention_check_interval_ms));
+        let interval_ms = settings.producer_id_expiration_check_interval_ms;
+        ticks.producers = ticks.producers.map(|_| after(interval_ms));
         let longest = after(i64::from(u32::MAX));
         self.produces.forget_age(longest);
         self.deletes.forget_age(longest);
@@ -167,18 +177,21 @@ impl ReplicaManager {
         }
     }
 
-    /// Stops taking and copying records and asks for everything to be made durable.
-    pub fn flush_all(&mut self, out: &mut Outbox) {
+    /// Stops taking and copying records, writes down what is known of producers, and asks for everything to be made
+    /// durable.
+    pub fn flush_all(&mut self, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
         if self.takes_records() {
             self.stopping = Stopping::Flushing;
             self.fetchers.clear();
             for (id, partition) in &mut self.partitions {
+                partition.log.take_producer_snapshot(disk)?;
                 partition.log.flush_to_stop(out);
                 if !partition.log.is_flushed() {
                     self.unflushed.insert(*id);
                 }
             }
         }
+        Ok(())
     }
 
     /// Everything is on the platter: the clean-shutdown marker may be written.

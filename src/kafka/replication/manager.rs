@@ -48,6 +48,8 @@ pub(super) struct Ticks {
     pub log_offsets: Option<Nanos>,
     /// Old segments are looked for.
     pub retention: Option<Nanos>,
+    /// Expiry of silent producers.
+    pub producers: Option<Nanos>,
 }
 
 /// How far an orderly stop is.
@@ -141,6 +143,7 @@ impl ReplicaManager {
         );
         self.ticks.log_offsets = jitter(&mut self.entropy, settings.log_flush_offset_checkpoint_interval_ms);
         self.ticks.retention = jitter(&mut self.entropy, settings.log_retention_check_interval_ms);
+        self.ticks.producers = jitter(&mut self.entropy, settings.producer_id_expiration_check_interval_ms);
         for dir in disk.list("").map_err(LogError::Disk)? {
             let Some((topic, index)) = identity::parse_dir(&dir) else {
                 continue;

@@ -4,7 +4,8 @@
 //! the high watermark has passed the records, and the ISR is large enough. `acks=1` waits only for a flush that
 //! `flush.messages` makes due. With `acks=0` there is no answer at all:
 //! `out.reply` is not called.
-//! It does not know producers' sequence numbers: that is the log's.
+//! A batch that a producer sends again is waited for as it was the first time. It does not know producers' sequence
+//! numbers: that is the log's.
 //!
 //! Sources: Kafka's ReplicaManager.appendRecords, DelayedProduce, KAFKA-1148, KIP-951 (the leader in errors).
 
@@ -368,5 +369,8 @@ pub(super) fn code_of(error: LogError) -> Result<i16, LogError> {
         LogError::TooLarge => codes::MESSAGE_TOO_LARGE,
         LogError::Invalid(_) => codes::INVALID_RECORD,
         LogError::NotContiguous { .. } => codes::INVALID_RECORD,
+        LogError::OutOfOrderSequence => codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        LogError::InvalidProducerEpoch => codes::INVALID_PRODUCER_EPOCH,
+        LogError::InvalidTransactionState => codes::INVALID_TXN_STATE,
     })
 }

@@ -125,7 +125,11 @@ fn a_roll_flushes_the_closed_segment_with_its_indexes() {
         .clone()
         .filter(|target| matches!(target, SyncTarget::File(_)))
         .count();
-    assert_eq!((files, targets.len()), (4, 5), "log, two indexes, epochs; directory");
+    assert_eq!(
+        (files, targets.len()),
+        (5, 6),
+        "log, two indexes, epochs, snapshot of producers; directory"
+    );
     f.settle();
     assert_eq!(f.log.recovery_point(), 3, "the active segment is not in it");
 }

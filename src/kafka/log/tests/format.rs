@@ -40,6 +40,7 @@ fn segment_indexes_and_epoch_file_are_kafkas() {
     let more = [
         "00000000000000000006.index",
         "00000000000000000006.log",
+        "00000000000000000006.snapshot",
         "00000000000000000006.timeindex",
     ];
     let names: Vec<String> = files

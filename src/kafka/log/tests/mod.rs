@@ -4,6 +4,7 @@ mod append;
 mod crash;
 mod flush;
 mod format;
+mod producers;
 mod random;
 mod read;
 mod recovery;
@@ -43,6 +44,12 @@ fn config(settings: &[(&str, &str)]) -> TopicConfig {
 /// `count` records of one byte of value, at timestamp `at`.
 fn records(count: usize, at: i64) -> Bytes {
     batch::build(&vec![(at, None, Some(Bytes::from_static(b"v"))); count], None, false)
+}
+
+/// `count` records of a producer's, from sequence `base_sequence` on.
+fn produced(id: i64, epoch: i16, base_sequence: i32, count: usize) -> Bytes {
+    let records = vec![(1_000, None, Some(Bytes::from_static(b"v"))); count];
+    batch::build(&records, Some((id, epoch, base_sequence)), false)
 }
 
 /// As a leader would send it.
@@ -91,10 +98,12 @@ impl Fixture {
     }
 
     fn lead_at(&mut self, epoch: i32, count: usize, timestamp: i64) -> Appended {
-        let records = records(count, timestamp);
+        self.produce(epoch, &records(count, timestamp)).unwrap()
+    }
+
+    fn produce(&mut self, epoch: i32, records: &Bytes) -> Result<Appended, LogError> {
         self.log
-            .append_as_leader(&records, LeaderEpoch(epoch), self.now, &mut self.disk, &mut self.out)
-            .unwrap()
+            .append_as_leader(records, LeaderEpoch(epoch), self.now, &mut self.disk, &mut self.out)
     }
 
     fn follow(&mut self, records: &Bytes, max_epoch: i32) -> Result<Option<Appended>, LogError> {

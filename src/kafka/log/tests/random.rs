@@ -10,6 +10,8 @@ struct Batch {
     bytes: Bytes,
 }
 
+const PRODUCERS: [i64; 3] = [7, 8, 9];
+
 struct Chance(u64);
 
 impl Chance {
@@ -64,6 +66,24 @@ fn stored(f: &mut Fixture) -> Vec<Batch> {
     found
 }
 
+/// What the batches say of producer `id`: its epoch, and the first and last sequence and last offset of its newest five.
+fn fold_producer(batches: &[Batch], id: i64) -> (i16, Vec<(i32, i32, Offset)>) {
+    let mut state = (-1, Vec::new());
+    for batch in batches {
+        let header = batch::BatchHeader::parse(&batch.bytes).unwrap();
+        if header.producer_id != id {
+            continue;
+        }
+        if state.0 != header.producer_epoch {
+            state = (header.producer_epoch, Vec::new());
+        }
+        let known = (header.base_sequence, header.last_sequence(), batch.last);
+        state.1.push(known);
+    }
+    let newest = state.1.len().saturating_sub(5);
+    (state.0, state.1.split_off(newest))
+}
+
 /// Every state the log was ever in, as a list of batches.
 struct Model {
     now: Vec<Batch>,
@@ -100,6 +120,35 @@ impl Model {
         let expected: Vec<String> = epochs.iter().map(|(epoch, start)| format!("{epoch} {start}")).collect();
         assert_eq!(lines, expected, "{what}");
         assert!(f.log.recovery_point() <= f.log.log_end_offset());
+        self.check_producers(f, what);
+    }
+
+    /// As the batches say; from a snapshot there may be fewer of a producer's, but the newest is there.
+    fn check_producers(&self, f: &Fixture, what: &str) {
+        let start = f.log.log_start_offset();
+        for id in PRODUCERS {
+            let (epoch, newest) = fold_producer(&self.now, id);
+            let Some(state) = f.log.producers().get(id) else {
+                let last = newest.last().map_or(-1, |batch| batch.2);
+                assert!(last < start, "{what}: producer {id} is forgotten");
+                continue;
+            };
+            let known = state.batches().iter();
+            let known: Vec<_> = known
+                .map(|batch| (batch.base_sequence(), batch.last_sequence, batch.last_offset))
+                .collect();
+            if newest.is_empty() {
+                // Its records are gone from the model, which forgets what is deleted.
+                assert!(known.last().is_some_and(|last| last.2 < start), "{what}: producer {id}");
+                continue;
+            }
+            assert_eq!(state.epoch, epoch, "{what}: producer {id}");
+            let of_model: Vec<_> = known.iter().filter(|batch| batch.2 >= newest[0].2).collect();
+            assert!(
+                !of_model.is_empty() && newest.iter().rev().zip(of_model.iter().rev()).all(|(a, b)| a == *b),
+                "{what}: producer {id} is {known:?}, the log says {newest:?}"
+            );
+        }
     }
 
     /// After a power failure: a former state, as far as it goes, with all that was durable.
@@ -151,7 +200,18 @@ fn run(seed: u64) {
         match chance.below(20) {
             0..=8 => {
                 let count = 1 + chance.below(4) as usize;
-                let appended = f.lead(model.epoch, count);
+                let id = [-1].into_iter().chain(PRODUCERS).nth(chance.below(4) as usize).unwrap();
+                let state = f.log.producers().get(id).copied();
+                let records = match (id, state, chance.below(8)) {
+                    (-1, ..) => records(count, f.now.wall_ms),
+                    (_, None, _) => produced(id, 0, 0, count),
+                    (_, Some(state), 0) => produced(id, state.epoch + 1, 0, count),
+                    (_, Some(state), _) => {
+                        let next = state.last_sequence().checked_add(1).unwrap_or(0);
+                        produced(id, state.epoch, next, count)
+                    }
+                };
+                let appended = f.produce(model.epoch, &records).unwrap();
                 let bytes = f
                     .log
                     .read(appended.base_offset, f.log.log_end_offset(), 9_999, true, &mut f.disk)
@@ -219,6 +279,16 @@ fn run(seed: u64) {
                 }
             }
             17 => f.log.on_deadline(f.now, &mut f.disk, &mut f.out).unwrap(),
+            18 if chance.below(3) == 0 => {
+                // A clean stop.
+                f.log.take_producer_snapshot(&mut f.disk).unwrap();
+                f.log.flush_to_stop(&mut f.out);
+                f.settle();
+                assert!(f.log.is_flushed(), "{what}");
+                f.disk.crash_power();
+                f.reopen(true, f.log.recovery_point());
+                model.assigned = None;
+            }
             18 => {
                 let recovery_point = f.log.recovery_point();
                 f.disk.crash_process();

@@ -291,7 +291,8 @@ fn leftovers_of_other_work_are_cleared() {
 }
 
 fn base_name_is_odd(path: &str) -> bool {
-    let names = ["log", "index", "timeindex"].map(|suffix| [0, 3, 6, 9].map(|base| format!("t-0/{base:020}.{suffix}")));
+    let suffixes = ["log", "index", "timeindex", "snapshot"];
+    let names = suffixes.map(|suffix| [0, 3, 6, 9].map(|base| format!("t-0/{base:020}.{suffix}")));
     !names.concat().contains(&path.to_string()) && path != "t-0/leader-epoch-checkpoint"
 }
 

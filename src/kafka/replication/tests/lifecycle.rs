@@ -10,9 +10,9 @@ use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, TopicPartition, Uuid};
 use std::collections::BTreeSet;
 
 fn stop_cleanly_but_open(world: &mut World, id: i32) {
-    world.step(id, |manager, _, _, _, out| {
+    world.step(id, |manager, _, _, disk, out| {
         manager.begin_shutdown();
-        manager.flush_all(out);
+        manager.flush_all(disk, out).unwrap();
     });
     world.advance(0);
 }
