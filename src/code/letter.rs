@@ -85,13 +85,14 @@ impl Link {
 
     /// The link of a request at node `to`; none if it was late.
     pub fn of_request(id: RequestId, to: u8) -> Option<Link> {
-        const CHANNELS: [Channel; 6] = [
+        const CHANNELS: [Channel; 7] = [
             Channel::Election,
             Channel::Quorum,
             Channel::Fetcher,
             Channel::Heartbeat,
             Channel::Controller,
             Channel::Forward,
+            Channel::ProducerIds,
         ];
         // Above are requests of clients.
         let is_late = id.0 & 1 == 1 || id.0 >> 16 > 0;

@@ -136,6 +136,8 @@ pub enum Channel {
     Controller,
     /// Administrators' requests, passed on to the controller.
     Forward,
+    /// AllocateProducerIds to the controller.
+    ProducerIds,
 }
 
 /// A request from one part of a broker to a peer.

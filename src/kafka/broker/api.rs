@@ -70,8 +70,12 @@ impl Broker {
             | RequestKind::Fetch(_)
             | RequestKind::ListOffsets(_)
             | RequestKind::OffsetForLeaderEpoch(_)
+            | RequestKind::InitProducerId(_)
             | RequestKind::DeleteRecords(_) => return self.handle_data(id, version, &body, now, disk, out),
-            RequestKind::BrokerRegistration(_) | RequestKind::BrokerHeartbeat(_) | RequestKind::AlterPartition(_) => {
+            RequestKind::BrokerRegistration(_)
+            | RequestKind::BrokerHeartbeat(_)
+            | RequestKind::AlterPartition(_)
+            | RequestKind::AllocateProducerIds(_) => {
                 self.decide(id, &body, now, disk, out)?;
             }
             RequestKind::CreateTopics(_)
@@ -85,7 +89,7 @@ impl Broker {
         Ok(None)
     }
 
-    /// Produce, fetch and offsets belong to the replicas.
+    /// Produce, fetch, offsets and producers' ids belong to the part that is a broker.
     fn handle_data(
         &mut self,
         id: RequestId,
@@ -113,7 +117,14 @@ impl Broker {
                 replicas.offset_for_leader_epoch(id, request, image, now, disk, out)?
             }
             RequestKind::DeleteRecords(request) => replicas.delete_records(id, request, image, now, disk, out)?,
-            _ => unreachable!("called for these five"),
+            RequestKind::InitProducerId(request) => {
+                let (quorum, lifecycle) = (&self.quorum, &serving.lifecycle);
+                let controller = quorum.leader().zip(lifecycle.epoch());
+                let ids = &mut serving.producer_ids;
+                let response = ids.init(request, self.config.node_id, controller, now, out);
+                out.reply(id, response);
+            }
+            _ => unreachable!("called for these six"),
         }
         Ok(None)
     }

@@ -22,6 +22,7 @@ mod lifecycle;
 mod listener;
 mod metadata;
 mod peers;
+mod producer_ids;
 mod refusal;
 mod shutdown;
 mod snapshot;
@@ -49,6 +50,7 @@ use identity::LastStop;
 use lifecycle::Lifecycle;
 use listener::Listener;
 use peers::{Answered, Peers};
+use producer_ids::ProducerIds;
 use std::collections::BTreeMap;
 
 /// The part of a node that is a broker.
@@ -56,6 +58,7 @@ use std::collections::BTreeMap;
 struct Serving {
     replicas: ReplicaManager,
     lifecycle: Lifecycle,
+    producer_ids: ProducerIds,
 }
 
 /// One node.
@@ -136,6 +139,7 @@ impl Broker {
             Some(Serving {
                 replicas,
                 lifecycle: Lifecycle::new(incarnation, directory, previous_epoch),
+                producer_ids: ProducerIds::default(),
             })
         } else {
             None
@@ -394,6 +398,10 @@ impl Broker {
             (Channel::Controller, Some(serving)) => serving
                 .replicas
                 .on_alter_partition_response(tag, result, now, disk, out),
+            (Channel::ProducerIds, Some(serving)) => {
+                serving.producer_ids.on_response(result, now);
+                Ok(())
+            }
             (Channel::Heartbeat, Some(serving)) => {
                 let before = serving.lifecycle.phase();
                 if serving.lifecycle.on_response(&self.config, result, now, out) {
@@ -408,7 +416,7 @@ impl Broker {
                 }
                 Ok(())
             }
-            (Channel::Fetcher | Channel::Controller | Channel::Heartbeat, None) => {
+            (Channel::Fetcher | Channel::Controller | Channel::Heartbeat | Channel::ProducerIds, None) => {
                 unreachable!("only brokers use these channels")
             }
         }

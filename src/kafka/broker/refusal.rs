@@ -10,8 +10,9 @@ use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{
-    BrokerHeartbeatResponse, BrokerRegistrationResponse, CreatePartitionsResponse, CreateTopicsResponse,
-    DeleteTopicsResponse, ElectLeadersResponse, IncrementalAlterConfigsResponse, RequestKind, ResponseKind,
+    AllocateProducerIdsResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse, CreatePartitionsResponse,
+    CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse, IncrementalAlterConfigsResponse, RequestKind,
+    ResponseKind,
 };
 
 /// NOT_CONTROLLER for `request`.
@@ -20,6 +21,7 @@ pub fn not_controller(request: &RequestKind) -> Option<ResponseKind> {
     Some(match request {
         RequestKind::BrokerRegistration(_) => BrokerRegistrationResponse::default().with_error_code(code).into(),
         RequestKind::BrokerHeartbeat(_) => BrokerHeartbeatResponse::default().with_error_code(code).into(),
+        RequestKind::AllocateProducerIds(_) => AllocateProducerIdsResponse::default().with_error_code(code).into(),
         RequestKind::AlterPartition(_) => AlterPartitionResponse::default().with_error_code(code).into(),
         RequestKind::ElectLeaders(_) => ElectLeadersResponse::default().with_error_code(code).into(),
         RequestKind::CreateTopics(request) => {

@@ -1,7 +1,7 @@
 //! The active controller: it alone decides which brokers live, who leads, who is in sync, and which topics exist.
 //!
 //! ```text
-//!   request ─▶ brokers │ isr │ topics │ elections │ configs ─▶ records + response
+//!   request ─▶ brokers │ isr │ topics │ elections │ configs │ producer_ids ─▶ records + response
 //!                 └────── partition_change: ISR, ELR, leader ──────┘
 //! ```
 //!
@@ -22,6 +22,7 @@ mod isr;
 mod partition_change;
 mod partitions;
 mod placement;
+mod producer_ids;
 mod sessions;
 mod topics;
 
@@ -125,6 +126,7 @@ pub fn is_metadata_request(request: &RequestKind) -> bool {
             | RequestKind::CreatePartitions(_)
             | RequestKind::ElectLeaders(_)
             | RequestKind::IncrementalAlterConfigs(_)
+            | RequestKind::AllocateProducerIds(_)
     )
 }
 
@@ -197,6 +199,7 @@ impl Controller {
             RequestKind::CreatePartitions(request) => self.create_partitions(request, &mut batch).into(),
             RequestKind::ElectLeaders(request) => self.elect_leaders(request, &mut batch).into(),
             RequestKind::IncrementalAlterConfigs(request) => self.alter_configs(request, &mut batch).into(),
+            RequestKind::AllocateProducerIds(request) => self.allocate_producer_ids(request, &mut batch).into(),
             _ => unreachable!("the caller asks is_metadata_request first"),
         };
         Decision {

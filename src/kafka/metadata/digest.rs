@@ -76,6 +76,13 @@ pub(super) fn last_known_elr(topic: Uuid, index: i32, nodes: &[NodeId]) -> u64 {
     Entry(4).uuid(topic).word(index as u64).nodes(nodes).0
 }
 
+pub(super) fn producer_ids(next: i64) -> u64 {
+    match next {
+        0 => 0,
+        next => Entry(6).word(next as u64).0,
+    }
+}
+
 pub(super) fn config(topic: &str, name: &str, value: &str) -> u64 {
     Entry(5).text(topic).text(name).text(value).0
 }

@@ -71,6 +71,8 @@ pub struct MetadataImage {
     /// Where `min.insync.replicas` was last changed, by topic name as in `configs`; after a snapshot at its end. Whoever
     /// has not applied that record still counts by an older minimum. It depends on the way here: it is not in the digest.
     pub minimum_set_at: BTreeMap<String, Offset>,
+    /// The first producer id that no broker has been given; 0: none was ever given out.
+    pub next_producer_id: i64,
     /// Sum of the digests of all other entries; kept by `apply`.
     digest: u64,
 }
@@ -197,6 +199,11 @@ impl MetadataImage {
                     self.minimum_set_at.insert(topic.clone(), offset);
                 }
                 self.set_config(topic, name, value.as_deref(), delta);
+            }
+            Record::ProducerIds { next_producer_id, .. } => {
+                self.subtract(digest::producer_ids(self.next_producer_id));
+                self.next_producer_id = *next_producer_id;
+                self.add(digest::producer_ids(self.next_producer_id));
             }
             Record::NoOp => {}
         }
@@ -352,6 +359,14 @@ impl MetadataImage {
                 });
             }
         }
+        if self.next_producer_id > 0 {
+            // Whom the last block went to is not remembered, as in Kafka.
+            records.push(Record::ProducerIds {
+                broker: NodeId(-1),
+                broker_epoch: BrokerEpoch(-1),
+                next_producer_id: self.next_producer_id,
+            });
+        }
         records
     }
 }
@@ -477,6 +492,11 @@ mod tests {
                 replicas: None,
             },
             register(2, 10),
+            Record::ProducerIds {
+                broker: NodeId(1),
+                broker_epoch: BrokerEpoch(5),
+                next_producer_id: 1_000,
+            },
             Record::NoOp,
         ]
     }
@@ -591,7 +611,7 @@ mod tests {
         assert_eq!(delta.brokers, nodes(&[1, 2]).into_iter().collect());
         assert_eq!(delta.partitions, BTreeSet::from([P0]));
         assert_eq!(delta.configs, ["", "t"].map(String::from).into());
-        assert_eq!((image.offset, image.epoch), (12, LeaderEpoch(3)));
+        assert_eq!((image.offset, image.epoch), (13, LeaderEpoch(3)));
         assert_eq!(image.last_known_elr(P0), nodes(&[2]));
         assert_eq!(image.topic("t").unwrap().id, TOPIC);
         assert_eq!(image.configs["t"]["retention.ms"], "3");

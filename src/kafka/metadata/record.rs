@@ -27,6 +27,7 @@ const PARTITION: u32 = 3;
 const CONFIG: u32 = 4;
 const PARTITION_CHANGE: u32 = 5;
 const REMOVE_TOPIC: u32 = 9;
+const PRODUCER_IDS: u32 = 15;
 const BROKER_REGISTRATION_CHANGE: u32 = 17;
 const NO_OP: u32 = 20;
 
@@ -126,6 +127,15 @@ pub enum Record {
         /// As text.
         value: Option<String>,
     },
+    /// A block of producer ids went to a broker (KIP-730).
+    ProducerIds {
+        /// Whom it went to; -1 in a snapshot.
+        broker: NodeId,
+        /// Which incarnation; -1 in a snapshot.
+        broker_epoch: BrokerEpoch,
+        /// The first id of the next block.
+        next_producer_id: i64,
+    },
     /// Nothing; keeps the quorum's high watermark moving.
     NoOp,
 }
@@ -195,6 +205,7 @@ impl Record {
             Record::BrokerRegistrationChange {
                 in_controlled_shutdown, ..
             } => (BROKER_REGISTRATION_CHANGE, u32::from(in_controlled_shutdown.is_some())),
+            Record::ProducerIds { .. } => (PRODUCER_IDS, 0),
             Record::NoOp => (NO_OP, 0),
         }
     }
@@ -323,6 +334,16 @@ impl Record {
                 out.nullable_string(value.as_deref());
                 out.tagged(&[]);
             }
+            Record::ProducerIds {
+                broker,
+                broker_epoch,
+                next_producer_id,
+            } => {
+                out.int32(broker.0);
+                out.int64(broker_epoch.0);
+                out.int64(*next_producer_id);
+                out.tagged(&[]);
+            }
             Record::NoOp => out.tagged(&[]),
         }
     }
@@ -339,7 +360,7 @@ impl Record {
         let newest = match kind {
             REGISTER_BROKER => 3,
             PARTITION | PARTITION_CHANGE | BROKER_REGISTRATION_CHANGE => 2,
-            UNREGISTER_BROKER | TOPIC | CONFIG | REMOVE_TOPIC | NO_OP => 0,
+            UNREGISTER_BROKER | TOPIC | CONFIG | REMOVE_TOPIC | PRODUCER_IDS | NO_OP => 0,
             _ => return Err(RecordError::UnknownKind(kind)),
         };
         if version > newest {
@@ -372,6 +393,15 @@ impl Record {
                 record
             }
             BROKER_REGISTRATION_CHANGE => decode_registration_change(&mut input)?,
+            PRODUCER_IDS => {
+                let record = Record::ProducerIds {
+                    broker: NodeId(input.int32()?),
+                    broker_epoch: BrokerEpoch(input.int64()?),
+                    next_producer_id: input.int64()?,
+                };
+                input.skip_tagged()?;
+                record
+            }
             _ => {
                 input.skip_tagged()?;
                 Record::NoOp
@@ -646,6 +676,11 @@ mod tests {
                 name: "min.insync.replicas".into(),
                 value: None,
             },
+            Record::ProducerIds {
+                broker: NodeId(3),
+                broker_epoch: BrokerEpoch(42),
+                next_producer_id: 2_000,
+            },
             Record::NoOp,
         ]
     }
@@ -663,6 +698,16 @@ mod tests {
         let topic = [1u8, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
         let golden = |record: &Record, expected: &[u8]| assert_eq!(&record.encode()[..], expected, "{record:?}");
         golden(&Record::NoOp, &[1, 20, 0, 0]);
+        golden(
+            &Record::ProducerIds {
+                broker: NodeId(5),
+                broker_epoch: BrokerEpoch(258),
+                next_producer_id: 1_000,
+            },
+            &[
+                1, 15, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 3, 232, 0,
+            ],
+        );
         golden(
             &Record::Topic {
                 name: "foo".into(),

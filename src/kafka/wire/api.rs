@@ -61,6 +61,7 @@ pub const APIS: &[Api] = &[
     api(ApiKey::CreateTopics, 2, 7, of::CREATE_TOPICS),
     api(ApiKey::DeleteTopics, 1, 6, of::DELETE_TOPICS),
     api(ApiKey::DeleteRecords, 0, 2, of::DELETE_RECORDS),
+    api(ApiKey::InitProducerId, 0, 5, of::INIT_PRODUCER_ID),
     api(ApiKey::OffsetForLeaderEpoch, 2, 4, of::OFFSET_FOR_LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, 1, 4, of::DESCRIBE_CONFIGS),
     api(ApiKey::CreatePartitions, 0, 3, of::CREATE_PARTITIONS),
@@ -74,6 +75,7 @@ pub const APIS: &[Api] = &[
     api(ApiKey::FetchSnapshot, 0, 1, of::FETCH_SNAPSHOT),
     api(ApiKey::BrokerRegistration, 0, 4, of::BROKER_REGISTRATION),
     api(ApiKey::BrokerHeartbeat, 0, 1, of::BROKER_HEARTBEAT),
+    api(ApiKey::AllocateProducerIds, 0, 0, of::ALLOCATE_PRODUCER_IDS),
 ];
 
 /// Row of each API by its number: position in [`APIS`], or `NONE`. A request is looked up on every frame.

@@ -6,6 +6,7 @@ mod configs;
 mod elections;
 mod failover;
 mod isr;
+mod producer_ids;
 mod topics;
 
 use super::*;

@@ -29,9 +29,25 @@ impl World {
     }
 
     pub fn send_batch(&mut self, to: i32, values: &[&str], acks: i16, timeout_ms: i32) -> RequestId {
+        self.produce(to, values, None, acks, timeout_ms)
+    }
+
+    /// Of producer 7 in epoch 0, from this sequence on.
+    pub fn send_sequence(&mut self, to: i32, values: &[&str], sequence: i32) -> RequestId {
+        self.produce(to, values, Some((7, 0, sequence)), -1, 30_000)
+    }
+
+    fn produce(
+        &mut self,
+        to: i32,
+        values: &[&str],
+        producer: Option<(i64, i16, i32)>,
+        acks: i16,
+        timeout_ms: i32,
+    ) -> RequestId {
         let id = self.fresh();
         let record = |value: &&str| (self.now.wall_ms, None, Some(Bytes::from((*value).to_owned())));
-        let records = batch::build(&values.iter().map(record).collect::<Vec<_>>(), None, false);
+        let records = batch::build(&values.iter().map(record).collect::<Vec<_>>(), producer, false);
         let partition = PartitionProduceData::default()
             .with_index(0)
             .with_records(Some(records));

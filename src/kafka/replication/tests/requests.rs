@@ -445,3 +445,48 @@ fn the_fetches_of_replicas_name_epochs_and_incarnation() {
     let partition = &request.topics[0].partitions[0];
     assert_eq!((partition.last_fetched_epoch, partition.fetch_offset), (0, 1));
 }
+
+#[test]
+fn a_batch_that_comes_again_waits_for_replicas_as_it_did_the_first_time() {
+    let mut world = World::with(3, None);
+    world.isolate(2);
+    let first = world.send_sequence(1, &["a", "b"], 0);
+    let again = world.send_sequence(1, &["a", "b"], 0);
+    assert_eq!((world.produced(first), world.produced(again)), (None, None));
+    world.heal();
+    world.run();
+    assert_eq!(world.produced(first), Some((codes::NONE, 0)));
+    assert_eq!(world.produced(again), Some((codes::NONE, 0)));
+    assert_eq!(world.log(3), ["a@0", "b@0"]);
+    let late = world.send_sequence(1, &["a", "b"], 0);
+    assert_eq!(world.produced(late), Some((codes::NONE, 0)), "it has been replicated");
+    let gap = world.send_sequence(1, &["d"], 3);
+    assert_eq!(world.produced(gap), Some((codes::OUT_OF_ORDER_SEQUENCE_NUMBER, -1)));
+}
+
+#[test]
+fn a_new_leader_knows_what_it_has_copied_and_takes_what_it_has_not() {
+    let mut world = World::with(3, None);
+    world.send_sequence(1, &["a"], 0);
+    world.run();
+    world.isolate(1);
+    let lost = world.send_sequence(1, &["b"], 1);
+    world.decide(2, &[1, 2, 3]);
+    for id in [2, 3] {
+        world.publish(id);
+    }
+    let known = world.send_sequence(2, &["a"], 0);
+    let taken = world.send_sequence(2, &["b"], 1);
+    world.publish(1);
+    world.heal();
+    world.advance(2_000);
+    assert_eq!(world.produced(lost), Some((codes::NOT_LEADER_OR_FOLLOWER, -1)));
+    assert_eq!(world.produced(known), Some((codes::NONE, 0)));
+    assert_eq!(world.produced(taken), Some((codes::NONE, 1)));
+    for id in 1..=3 {
+        assert_eq!(world.log(id), ["a@0", "b@1"]);
+        let state = world.partition(id).log().producers().get(7).copied();
+        let batches = state.unwrap();
+        assert_eq!(batches.batches().len(), 2, "at {id}: the cut took the first b back");
+    }
+}
