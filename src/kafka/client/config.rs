@@ -1,7 +1,7 @@
 //! Settings of clients, under Kafka's own property names and with Kafka's defaults.
 //!
 //! Guarantees: a property that we do not know, or a value that it cannot have, is an error in words.
-//! Does not know: properties of what is left out (security, compression, groups, idempotence).
+//! Does not know: properties of what is left out (security, compression, groups, transactions).
 //!
 //! Sources: Kafka 4.1 `ProducerConfig`, `ConsumerConfig`, `AdminClientConfig`; KIP-1030 (linger of 5 ms).
 
@@ -73,6 +73,8 @@ client_settings! {
     ProducerSettings {
         /// 0: no answer; 1: the leader has it; -1 (`all`): the in-sync replicas have it.
         acks: "acks" = -1, -1, 1;
+        /// 1: no record twice, and none out of order (KIP-98). Kafka's default is 1; here a scenario says so.
+        enable_idempotence: "enable.idempotence" = 0, 0, 1;
         /// A batch of this many bytes is sent at once.
         batch_size: "batch.size" = 16_384, 0, i32::MAX as i64;
         /// A batch that is not full is sent after this.
@@ -205,6 +207,21 @@ impl ProducerConfig {
             ("acks", "all") => self.settings.set("acks", "-1"),
             _ => self.settings.set(name, value),
         }
+    }
+
+    /// Whether the properties go together. The error is a fragment that fits after "a producer whose".
+    pub fn check(&self) -> Result<(), String> {
+        let settings = &self.settings;
+        let wrong = match () {
+            () if settings.enable_idempotence == 0 => return Ok(()),
+            () if settings.acks != -1 => "acks must be all",
+            () if settings.retries == 0 => "retries must be above 0",
+            () if settings.max_in_flight_requests_per_connection > 5 => {
+                "max.in.flight.requests.per.connection must be at most 5"
+            }
+            () => return Ok(()),
+        };
+        Err(format!("{wrong} with enable.idempotence"))
     }
 
     pub(crate) fn network(&self) -> NetworkSettings {

@@ -11,7 +11,7 @@
 //! Does not know: what the cluster looks like from inside; a client sees answers and lost connections.
 //!
 //! Left out on purpose: no ApiVersions exchange on connect (clients and brokers of one build share `wire::api`), no
-//! fetch sessions (KIP-227, every fetch is a full one), no compression, no group membership, no idempotence yet.
+//! fetch sessions (KIP-227, every fetch is a full one), no compression, no group membership, no transactions.
 //!
 //! Sources: Kafka 4.1 `NetworkClient`, `Metadata`, `RecordAccumulator`, `Sender`, `SubscriptionState`, `KafkaAdminClient`;
 //! KIP-91 (delivery timeout), KIP-320 (truncation), KIP-392 (nearest replica), KIP-580 (exponential backoff), KIP-951

@@ -10,6 +10,7 @@
 //!
 //! Sources: Kafka 4.1 `RecordAccumulator`, `ProducerBatch`, `BufferPool`.
 
+use super::sequences::{Identity, Place, Sequences};
 use crate::client::backoff::{Alarm, after_ms};
 use crate::client::config::ProducerSettings;
 use crate::types::{Nanos, NodeId};
@@ -44,6 +45,8 @@ pub struct ProducerBatch {
     pub maybe_appended: bool,
     /// Bytes of `buffer.memory` that it holds.
     pub memory: u64,
+    /// Of an idempotent producer's batch, from the first time it is sent on.
+    pub place: Option<Place>,
     /// The batch as it was sent; a retry sends the same bytes.
     encoded: Option<Bytes>,
 }
@@ -52,9 +55,22 @@ impl ProducerBatch {
     /// The batch on the wire. No record joins it afterwards.
     pub fn encode(&mut self) -> Bytes {
         let records = &self.records;
-        // The producer's id, epoch and sequence come with idempotence (KIP-98).
-        let encoded = self.encoded.get_or_insert_with(|| batch::build(records, None, false));
+        let place = self.place;
+        let producer = place.map(|place| (place.identity.0, place.identity.1, place.sequence));
+        let encoded = self
+            .encoded
+            .get_or_insert_with(|| batch::build(records, producer, false));
         encoded.clone()
+    }
+
+    /// Takes its place away: it will be sent in a new epoch.
+    fn displace(&mut self) {
+        assert!(
+            !self.maybe_appended,
+            "what may be in a log is not written a second time"
+        );
+        self.place = None;
+        self.encoded = None;
     }
 }
 
@@ -73,6 +89,15 @@ pub struct Queue {
     pub in_flight: u32,
     /// Leader as of this generation of the metadata.
     pub leader: (u64, Option<NodeId>),
+    /// Of an idempotent producer.
+    pub sequences: Sequences,
+}
+
+impl Queue {
+    /// Batches that were sent before and wait to be sent again. They stand in front, in order.
+    fn placed(&self) -> usize {
+        self.batches.iter().take_while(|batch| batch.place.is_some()).count()
+    }
 }
 
 /// All queues.
@@ -121,6 +146,7 @@ impl Accumulator {
             batches: VecDeque::new(),
             in_flight: 0,
             leader: (0, None),
+            sequences: Sequences::default(),
         });
         self.index.entry(topic.to_owned()).or_default().insert(partition, queue);
         queue
@@ -159,6 +185,7 @@ impl Accumulator {
             retry_at: Nanos(0),
             maybe_appended: false,
             memory,
+            place: None,
             encoded: None,
         });
         self.active.insert(queue);
@@ -191,7 +218,8 @@ impl Accumulator {
     }
 
     /// Whether the front of a queue may be sent now. `exhausted`: somebody waits for memory, so nothing lingers.
-    pub fn sendable(&self, queue: usize, exhausted: bool, now: Nanos) -> bool {
+    /// `identity`: none if an idempotent producer has none yet.
+    pub fn sendable(&self, queue: usize, exhausted: bool, identity: Option<Identity>, now: Nanos) -> bool {
         let queue = &self.queues[queue];
         // Order can be promised only if nothing overtakes: with one request in flight a partition waits for its last.
         if self.settings.max_in_flight_requests_per_connection == 1 && queue.in_flight > 0 {
@@ -200,6 +228,9 @@ impl Accumulator {
         let Some(front) = queue.batches.front() else {
             return false;
         };
+        if self.settings.enable_idempotence == 1 && !queue.sequences.allow(front.place, queue.placed(), identity) {
+            return false;
+        }
         if front.attempts > 0 {
             return now >= front.retry_at;
         }
@@ -210,11 +241,58 @@ impl Accumulator {
             || after_ms(front.created, self.settings.linger_ms) <= now
     }
 
-    /// Takes the front of a queue; it counts as in flight until [`Accumulator::settled`] or [`Accumulator::put_back`].
-    pub fn take(&mut self, queue: usize) -> ProducerBatch {
-        let batch = self.pop(queue);
-        self.queues[queue].in_flight += 1;
+    /// Takes the front of a queue; it counts as in flight until [`Accumulator::ended`]. An idempotent producer's gets its
+    /// place in the partition, if it has none yet.
+    pub fn take(&mut self, queue: usize, identity: Option<Identity>) -> ProducerBatch {
+        let mut batch = self.pop(queue);
+        let queue = &mut self.queues[queue];
+        queue.in_flight += 1;
+        if let Some(identity) = identity {
+            batch.place = Some(queue.sequences.send(batch.place, batch.records.len(), identity));
+        }
         batch
+    }
+
+    /// A request of a batch is over.
+    pub fn ended(&mut self, queue: usize, place: Option<Place>) {
+        let queue = &mut self.queues[queue];
+        assert!(queue.in_flight > 0, "a batch ends once for each time it is taken");
+        queue.in_flight -= 1;
+        if let Some(place) = place {
+            queue.sequences.ended(place);
+        }
+    }
+
+    /// Whether an earlier batch of its partition is not settled.
+    pub fn is_behind_another(&self, queue: usize, place: Place) -> bool {
+        let queue = &self.queues[queue];
+        let front = queue.batches.front().and_then(|front| front.place);
+        queue.sequences.is_behind_another(place) || front.is_some_and(|front| front.order < place.order)
+    }
+
+    /// Where a batch is missing and nothing is under way any more: what was sent before, and is certainly in no log,
+    /// will be sent in a new epoch. Gives the epoch that is over, and what may be in a log: that is not sent again.
+    pub fn resolve(&mut self, queue: usize) -> Option<(Identity, Vec<ProducerBatch>)> {
+        let placed = self.queues[queue].placed();
+        let identity = self.queues[queue].sequences.resolve(placed)?;
+        let mut doubtful = Vec::new();
+        let (mut kept, rest) = (VecDeque::new(), self.queues[queue].batches.split_off(placed));
+        for mut batch in std::mem::replace(&mut self.queues[queue].batches, rest) {
+            if batch.maybe_appended {
+                self.release(batch.memory);
+                doubtful.push(batch);
+            } else {
+                batch.displace();
+                kept.push_back(batch);
+            }
+        }
+        let batches = &mut self.queues[queue].batches;
+        kept.append(batches);
+        *batches = kept;
+        if batches.is_empty() {
+            self.active.remove(&queue);
+        }
+        Some((identity, doubtful))
     }
 
     /// Takes the front of a queue if it is older than the delivery timeout.
@@ -228,34 +306,29 @@ impl Accumulator {
         Some(batch)
     }
 
-    /// The attempt is over and the batch with it.
-    pub fn settled(&mut self, queue: usize, memory: u64) {
-        let queue = &mut self.queues[queue];
-        assert!(queue.in_flight > 0, "a batch is settled once for each time it is taken");
-        queue.in_flight -= 1;
-        self.release(memory);
-    }
-
-    /// The batch is over, its attempt is not: an answer may still come, and counts as settled without memory.
+    /// The batch is over.
     pub fn release(&mut self, memory: u64) {
         assert!(self.memory_used >= memory, "memory is given back once");
         self.memory_used -= memory;
     }
 
-    /// The attempt is over, the batch goes again, before everything that waits.
+    /// The batch goes again, before everything that waits but for earlier ones with a place.
     pub fn put_back(&mut self, queue: usize, batch: ProducerBatch) {
-        assert!(self.queues[queue].in_flight > 0, "only what was taken comes back");
-        self.queues[queue].in_flight -= 1;
-        self.queues[queue].batches.push_front(batch);
+        let batches = &mut self.queues[queue].batches;
+        let earlier = |other: &ProducerBatch| other.place.zip(batch.place).is_some_and(|(a, b)| a.order < b.order);
+        let at = batches.iter().take_while(|other| earlier(other)).count();
+        batches.insert(at, batch);
         self.active.insert(queue);
     }
 
-    /// The attempt is over; the batch was too large for the broker and goes again in two halves.
+    /// The batch was too large for the broker and goes again in two halves.
     pub fn split(&mut self, queue: usize, mut batch: ProducerBatch) {
         assert!(batch.records.len() > 1, "one record cannot be split");
         let records = batch.records.split_off(batch.records.len() / 2);
         batch.encoded = None;
         let mut second = batch.clone();
+        let places = batch.place.map(|place| place.split(batch.records.len()));
+        (batch.place, second.place) = (places.map(|places| places.0), places.map(|places| places.1));
         second.records = records;
         for half in [&mut batch, &mut second] {
             let sizes = half.records.iter().map(|(_, key, value)| {
@@ -268,10 +341,8 @@ impl Accumulator {
         batch.memory -= second.memory;
         second.id = self.next_batch_id;
         self.next_batch_id += 1;
-        self.queues[queue].in_flight -= 1;
-        self.queues[queue].batches.push_front(second);
-        self.queues[queue].batches.push_front(batch);
-        self.active.insert(queue);
+        self.put_back(queue, second);
+        self.put_back(queue, batch);
     }
 
     /// Names the instants at which something is to be done here.

@@ -9,15 +9,21 @@
 //!
 //! Guarantees: every `Send` ends exactly once, as `SendAcked` or `SendFailed`, within `max.block.ms` plus
 //! `delivery.timeout.ms`; a failure is definite only if no attempt can have reached a log (see [`fate`]).
-//! As in Kafka, without idempotence a retry may duplicate, and with more than one request in flight reorder.
+//! As in Kafka, without `enable.idempotence` a retry may duplicate, and with more than one request in flight reorder. With
+//! it neither happens (see [`sequences`]).
 //! Does not know: keys to partitions, the user names the partition.
 //!
-//! Sources: Kafka 4.1 `KafkaProducer`, `Sender`; KIP-91 (delivery timeout), KIP-951 (leader in the answer).
+//! Sources: Kafka 4.1 `KafkaProducer`, `Sender`, `TransactionManager`; KIP-91 (delivery timeout), KIP-98 and KIP-360
+//! (idempotence), KIP-951 (leader in the answer).
 
 pub mod accumulator;
 pub mod fate;
+pub mod identity;
+pub mod sequences;
 
 use self::accumulator::{Accumulator, ProducerBatch};
+use self::identity::ProducerIdentity;
+use self::sequences::Place;
 use super::backoff::{Alarm, after_ms, delay_ms};
 use super::config::ProducerConfig;
 use super::network::{Network, Outcome, listener_of};
@@ -39,6 +45,8 @@ pub struct Producer {
     entropy: Entropy,
     network: Network,
     accumulator: Accumulator,
+    /// Of an idempotent producer.
+    identity: ProducerIdentity,
     /// What the user has called and what cannot begin yet, in order: a user's thread would hang in the first.
     blocked: VecDeque<Blocked>,
     /// Somebody waits for memory.
@@ -68,6 +76,8 @@ enum Blocked {
 #[derive(Clone, Debug)]
 struct Sent {
     queue: usize,
+    /// Of an idempotent producer's batch.
+    place: Option<Place>,
     /// `None`: its delivery timeout passed and its user was told; the answer changes nothing any more.
     batch: Option<ProducerBatch>,
 }
@@ -79,6 +89,7 @@ impl Producer {
         Producer {
             network: Network::new(&config.client_id, &config.bootstrap, config.network(), of_network),
             accumulator: Accumulator::new(config.settings.clone()),
+            identity: ProducerIdentity::default(),
             config,
             entropy,
             blocked: VecDeque::new(),
@@ -112,6 +123,7 @@ impl Producer {
         }
         self.unblock(now, out);
         self.expire(now, out);
+        self.identify(now, out);
         self.drain(now, out);
         self.network.poll(now, out);
         self.close_when_done(out);
@@ -243,6 +255,32 @@ impl Producer {
         }
         for (queue, batch) in expired {
             self.fail_batch(queue, batch, ErrorCode::NONE, out);
+            self.resolve(queue, out);
+        }
+    }
+
+    /// An idempotent producer that has something to send, and no identity, asks any broker for one.
+    fn identify(&mut self, now: Now, out: &mut Outbox) {
+        let wanted = self.config.settings.enable_idempotence == 1 && !self.accumulator.is_empty();
+        if !wanted || self.identity.due().is_none_or(|due| due > now.mono) {
+            return;
+        }
+        let Some(node) = self.network.connections.least_loaded(now) else {
+            return;
+        };
+        if self.network.connections.ready(node, now, out) {
+            let tag = self.network.send(node, &ProducerIdentity::request(), now, out);
+            self.identity.asked(tag);
+        }
+    }
+
+    /// Where a batch is missing, and nothing that was sent before it is under way: the partition goes on in a new epoch.
+    fn resolve(&mut self, queue: usize, out: &mut Outbox) {
+        if let Some((epoch, doubtful)) = self.accumulator.resolve(queue) {
+            self.identity.is_over(epoch);
+            for batch in doubtful {
+                self.tell_failure(queue, batch, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, out);
+            }
         }
     }
 
@@ -252,11 +290,12 @@ impl Producer {
             return;
         }
         let active: Vec<usize> = self.accumulator.active().collect();
+        let identity = self.identity.current();
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn % active.len();
         let mut ready: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
         for queue in active[first..].iter().chain(&active[..first]) {
-            if self.accumulator.sendable(*queue, self.exhausted, now.mono) {
+            if self.accumulator.sendable(*queue, self.exhausted, identity, now.mono) {
                 match self.leader_of(*queue) {
                     Some(leader) => ready.entry(leader).or_default().push(*queue),
                     None => self.network.metadata.request_update(),
@@ -277,10 +316,11 @@ impl Producer {
     /// One batch of each queue that has one to send, as many as fit into a request; the first always does.
     fn take_request(&mut self, queues: &[usize], now: Now) -> Vec<Sent> {
         let limit = usize::try_from(self.config.settings.max_request_size).unwrap_or(usize::MAX);
+        let identity = self.identity.current();
         let mut batches: Vec<Sent> = Vec::new();
         let mut size = 0;
         for queue in queues {
-            if !self.accumulator.sendable(*queue, self.exhausted, now.mono) {
+            if !self.accumulator.sendable(*queue, self.exhausted, identity, now.mono) {
                 continue;
             }
             let front = self.accumulator.queue(*queue).batches.front();
@@ -289,8 +329,12 @@ impl Producer {
                 continue;
             }
             size += front_size;
-            let batch = Some(self.accumulator.take(*queue));
-            batches.push(Sent { queue: *queue, batch });
+            let batch = self.accumulator.take(*queue, identity);
+            batches.push(Sent {
+                queue: *queue,
+                place: batch.place,
+                batch: Some(batch),
+            });
         }
         batches
     }
@@ -339,7 +383,8 @@ impl Producer {
             self.network.send_unanswered(leader, &request, now, out);
             for sent in batches {
                 let batch = sent.batch.expect("just sent");
-                self.accumulator.settled(sent.queue, batch.memory);
+                self.accumulator.ended(sent.queue, sent.place);
+                self.accumulator.release(batch.memory);
                 self.ack_batch(sent.queue, batch, None, out);
             }
             return;
@@ -349,6 +394,11 @@ impl Producer {
     }
 
     fn answered(&mut self, outcome: Outcome, now: Now, out: &mut Outbox) {
+        let settings = &self.config.settings;
+        let (tag, response) = (outcome.tag, outcome.response.as_ref());
+        if (self.identity).answered(tag, response, settings, now, &mut self.entropy) {
+            return;
+        }
         let batches = self
             .in_flight
             .remove(&outcome.tag)
@@ -369,10 +419,17 @@ impl Producer {
             if let (Some(answer), Some(partition)) = (&answer, partition) {
                 self.learn(sent.queue, answer, partition, now, out);
             }
+            self.accumulator.ended(sent.queue, sent.place);
             match sent.batch {
                 Some(batch) => self.complete(sent.queue, batch, error, base_offset, now, out),
-                None => self.accumulator.settled(sent.queue, 0),
+                // What its user was told stays, but what comes behind it may go on.
+                None => {
+                    if let Some(place) = sent.place.filter(|_| error.is_none()) {
+                        self.accumulator.queue_mut(sent.queue).sequences.acked(place);
+                    }
+                }
             }
+            self.resolve(sent.queue, out);
         }
     }
 
@@ -386,9 +443,26 @@ impl Producer {
         now: Now,
         out: &mut Outbox,
     ) {
-        if error.is_none() {
-            self.accumulator.settled(queue, batch.memory);
+        // A broker that remembers that it has it, and not where (Kafka before 1.0).
+        let is_known = error == ErrorCode::DUPLICATE_SEQUENCE_NUMBER && batch.place.is_some();
+        if error.is_none() || is_known {
+            self.accumulator.release(batch.memory);
+            if let Some(place) = batch.place {
+                let sequences = &mut self.accumulator.queue_mut(queue).sequences;
+                sequences.acked(place);
+            }
             self.ack_batch(queue, batch, Some(base_offset), out);
+            return;
+        }
+        let is_gap = [ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode::UNKNOWN_PRODUCER_ID].contains(&error);
+        if let Some(place) = batch.place
+            && is_gap
+            && !self.accumulator.is_behind_another(queue, place)
+            && !batch.maybe_appended
+        {
+            // Nothing of ours can fill the gap before it. It is certainly in no log, so it may go on in a new epoch.
+            self.accumulator.queue_mut(queue).sequences.failed(place, true);
+            self.retry(queue, batch, now);
             return;
         }
         let settings = &self.config.settings;
@@ -398,19 +472,15 @@ impl Producer {
         }
         let expired = after_ms(batch.created, settings.delivery_timeout_ms) <= now.mono;
         let retries_left = i64::from(batch.attempts) <= settings.retries;
-        if error == ErrorCode::MESSAGE_TOO_LARGE && batch.records.len() > 1 && !expired {
+        // A part of what may be in a log would not be known again.
+        let splits = batch.records.len() > 1 && (batch.place.is_none() || !batch.maybe_appended);
+        let waits = is_gap && (batch.place).is_some_and(|place| self.accumulator.is_behind_another(queue, place));
+        if error == ErrorCode::MESSAGE_TOO_LARGE && splits && !expired {
             self.accumulator.split(queue, batch);
-        } else if error.retriable() && retries_left && !expired {
-            let delay = delay_ms(
-                settings.retry_backoff_ms,
-                settings.retry_backoff_max_ms,
-                batch.attempts,
-                &mut self.entropy,
-            );
-            batch.retry_at = now.mono.plus_ms(delay);
-            self.accumulator.put_back(queue, batch);
+        } else if (error.retriable() || waits) && retries_left && !expired {
+            self.retry(queue, batch, now);
         } else {
-            self.accumulator.settled(queue, batch.memory);
+            self.accumulator.release(batch.memory);
             // A lost connection is the client's own finding, not a broker's answer.
             let told = if error == ErrorCode::NETWORK_EXCEPTION {
                 ErrorCode::NONE
@@ -419,6 +489,14 @@ impl Producer {
             };
             self.fail_batch(queue, batch, told, out);
         }
+    }
+
+    fn retry(&mut self, queue: usize, mut batch: ProducerBatch, now: Now) {
+        let settings = &self.config.settings;
+        let (first, longest) = (settings.retry_backoff_ms, settings.retry_backoff_max_ms);
+        let delay = delay_ms(first, longest, batch.attempts, &mut self.entropy);
+        batch.retry_at = now.mono.plus_ms(delay);
+        self.accumulator.put_back(queue, batch);
     }
 
     fn learn(
@@ -453,7 +531,16 @@ impl Producer {
         }
     }
 
-    fn fail_batch(&self, queue: usize, batch: ProducerBatch, error: ErrorCode, out: &mut Outbox) {
+    /// A batch that was sent leaves a hole, or nobody knows whether it does.
+    fn fail_batch(&mut self, queue: usize, batch: ProducerBatch, error: ErrorCode, out: &mut Outbox) {
+        if let Some(place) = batch.place {
+            let sequences = &mut self.accumulator.queue_mut(queue).sequences;
+            sequences.failed(place, !batch.maybe_appended);
+        }
+        self.tell_failure(queue, batch, error, out);
+    }
+
+    fn tell_failure(&self, queue: usize, batch: ProducerBatch, error: ErrorCode, out: &mut Outbox) {
         let queue = self.accumulator.queue(queue);
         let definite = !batch.maybe_appended;
         for (_, _, value) in batch.records {
@@ -484,6 +571,9 @@ impl Producer {
         self.accumulator.alarms(&mut alarm);
         if let Some(Blocked::Send { deadline, .. }) = self.blocked.front() {
             alarm.at(*deadline);
+        }
+        if self.config.settings.enable_idempotence == 1 && !self.accumulator.is_empty() {
+            self.identity.due().into_iter().for_each(|due| alarm.at(due));
         }
         for batch in self.in_flight.values().flatten().filter_map(|sent| sent.batch.as_ref()) {
             alarm.at(after_ms(batch.created, self.config.settings.delivery_timeout_ms));

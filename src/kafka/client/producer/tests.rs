@@ -3,8 +3,8 @@
 use super::*;
 use crate::client::testing::{Bench, Seen, bootstrap, topic_name};
 use crate::wire::batch;
-use kafka_protocol::messages::BrokerId;
 use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, TopicProduceResponse};
+use kafka_protocol::messages::{BrokerId, InitProducerIdResponse, ProducerId};
 
 fn bench(settings: &[(&str, &str)]) -> Bench<Producer> {
     let mut config = ProducerConfig::new("p", bootstrap());
@@ -411,4 +411,194 @@ fn a_shutdown_sends_what_waits_and_then_ends() {
     bench.answer(&seen, response(0, ErrorCode::NONE, 0));
     assert!(bench.exited);
     assert_eq!(told(&mut bench), ["a@0"]);
+}
+
+/// An idempotent producer that has id 7, and one record in a batch.
+fn idempotent(settings: &[(&str, &str)]) -> Bench<Producer> {
+    let all = [("enable.idempotence", "true"), ("batch.size", "0"), ("linger.ms", "0")];
+    let mut bench = bench(&[&all[..], settings].concat());
+    send(&mut bench, 1, "first");
+    let asked = bench.one();
+    assert!(
+        matches!(asked.request.body, RequestKind::InitProducerId(_)),
+        "{asked:?}"
+    );
+    bench.answer(&asked, identity(7, ErrorCode::NONE));
+    let first = bench.one();
+    assert_eq!(placed(&first), [(7, 0, 0, "first".to_owned())]);
+    bench.answer(&first, response(1, ErrorCode::NONE, 0));
+    assert_eq!(told(&mut bench), ["first@0"]);
+    bench
+}
+
+fn identity(id: i64, error: ErrorCode) -> InitProducerIdResponse {
+    InitProducerIdResponse::default()
+        .with_producer_id(ProducerId(id))
+        .with_error_code(error.code())
+}
+
+/// Producer id, epoch, sequence and first value of each batch of a request.
+fn placed(seen: &Seen) -> Vec<(i64, i16, i32, String)> {
+    let RequestKind::Produce(produce) = &seen.request.body else {
+        panic!("produce expected: {seen:?}")
+    };
+    let data = produce.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    data.zip(values(seen))
+        .map(|(data, (_, values))| {
+            let header = batch::BatchHeader::parse(data.records.as_ref().expect("records")).expect("a header");
+            let value = values[0].clone();
+            (header.producer_id, header.producer_epoch, header.base_sequence, value)
+        })
+        .collect()
+}
+
+#[test]
+fn an_idempotent_producer_asks_for_an_id_until_it_has_one_and_sends_nothing_before() {
+    let mut bench = bench(&[("enable.idempotence", "true"), ("linger.ms", "0")]);
+    send(&mut bench, 0, "a");
+    let asked = bench.one();
+    bench.answer(&asked, identity(-1, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    assert!(bench.seen().is_empty(), "it backs off");
+    bench.advance(150);
+    let again = bench.one();
+    bench.lose(again.broker);
+    bench.advance(1_500);
+    let third = bench.one();
+    bench.answer(&third, identity(9, ErrorCode::NONE));
+    bench.advance(100);
+    assert_eq!(placed(&bench.one()), [(9, 0, 0, "a".to_owned())]);
+}
+
+#[test]
+fn a_retry_carries_the_sequence_that_it_had_and_goes_before_all_that_came_later() {
+    let mut bench = idempotent(&[]);
+    for value in ["a", "b", "c", "d", "e", "f"] {
+        send(&mut bench, 0, value);
+    }
+    let seen = bench.seen();
+    let sent: Vec<_> = seen.iter().flat_map(placed).map(|(.., sequence, _)| sequence).collect();
+    assert_eq!(sent, [0, 1, 2, 3, 4], "five in flight");
+    bench.answer(&seen[0], response(0, ErrorCode::NOT_ENOUGH_REPLICAS, -1));
+    for seen in &seen[1..] {
+        bench.answer(seen, response(0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    }
+    assert!(told(&mut bench).is_empty());
+    // One after the other, since nothing may overtake; behind the last of them new ones go along.
+    bench.advance(3_000);
+    for (sequence, value) in ["a", "b", "c", "d"].iter().enumerate() {
+        let again = bench.one();
+        assert_eq!(placed(&again), [(7, 0, sequence as i32, (*value).to_owned())]);
+        bench.answer(&again, response(0, ErrorCode::NONE, sequence as i64));
+    }
+    assert_eq!(told(&mut bench), ["a@0", "b@1", "c@2", "d@3"]);
+    let last: Vec<_> = bench.seen().iter().flat_map(placed).collect();
+    assert_eq!(last, [(7, 0, 4, "e".to_owned()), (7, 0, 5, "f".to_owned())]);
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_and_the_old_offset_is_told() {
+    let mut bench = idempotent(&[]);
+    send(&mut bench, 0, "a");
+    let first = bench.one();
+    bench.lose(first.broker);
+    bench.advance(1_500);
+    let again = bench.one();
+    assert_eq!(placed(&again), placed(&first));
+    bench.answer(&again, response(0, ErrorCode::NONE, 12));
+    assert_eq!(told(&mut bench), ["a@12"]);
+}
+
+#[test]
+fn a_gap_that_nothing_can_fill_ends_the_epoch_and_what_is_in_no_log_goes_along() {
+    let mut bench = idempotent(&[]);
+    for value in ["a", "b"] {
+        send(&mut bench, 0, value);
+    }
+    let seen = bench.seen();
+    bench.answer(&seen[0], response(0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    bench.answer(&seen[1], response(0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    bench.advance(3_000);
+    let again = bench.seen();
+    let sent: Vec<_> = again.iter().flat_map(placed).collect();
+    assert_eq!(sent, [(7, 1, 0, "a".to_owned()), (7, 1, 1, "b".to_owned())]);
+    for (seen, offset) in again.iter().zip(4..) {
+        bench.answer(seen, response(0, ErrorCode::NONE, offset));
+    }
+    assert_eq!(told(&mut bench), ["a@4", "b@5"]);
+    // The other partition begins anew too, since the epoch is the producer's (KAFKA-12152).
+    send(&mut bench, 1, "other");
+    assert_eq!(placed(&bench.one()), [(7, 1, 0, "other".to_owned())]);
+}
+
+#[test]
+fn what_may_be_in_a_log_is_never_sent_under_another_sequence() {
+    let mut bench = idempotent(&[]);
+    for value in ["a", "b", "c"] {
+        send(&mut bench, 0, value);
+    }
+    let seen = bench.seen();
+    bench.answer(&seen[0], response(0, ErrorCode::NOT_ENOUGH_REPLICAS, -1));
+    bench.lose(1);
+    bench.advance(1_500);
+    // `a` is certainly in no log, `b` and `c` may be; the broker has forgotten the producer's newest batches.
+    let again = bench.one();
+    assert_eq!(placed(&again), [(7, 0, 0, "a".to_owned())]);
+    bench.answer(&again, response(0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    assert_eq!(told(&mut bench), ["b?45", "c?45"]);
+    bench.advance(1_500);
+    let last = bench.one();
+    assert_eq!(placed(&last), [(7, 1, 0, "a".to_owned())]);
+    bench.answer(&last, response(0, ErrorCode::NONE, 3));
+    assert_eq!(told(&mut bench), ["a@3"]);
+}
+
+#[test]
+fn a_batch_that_is_given_up_leaves_no_hole_if_the_next_one_is_taken() {
+    let settings = [("delivery.timeout.ms", "3000"), ("request.timeout.ms", "60000")];
+    let mut bench = idempotent(&settings);
+    send(&mut bench, 0, "a");
+    let first = bench.one();
+    bench.advance(2_000);
+    send(&mut bench, 0, "b");
+    let second = bench.one();
+    bench.advance(1_000);
+    assert_eq!(told(&mut bench), ["a?0"]);
+    send(&mut bench, 0, "c");
+    assert!(bench.seen().is_empty(), "what became of `a` is not known");
+    bench.answer(&first, response(0, ErrorCode::NONE, 0));
+    bench.answer(&second, response(0, ErrorCode::NONE, 1));
+    assert_eq!(told(&mut bench), ["b@1"]);
+    assert_eq!(placed(&bench.one()), [(7, 0, 2, "c".to_owned())]);
+}
+
+#[test]
+fn a_batch_that_is_given_up_for_good_ends_the_epoch() {
+    let mut bench = idempotent(&[("delivery.timeout.ms", "3000"), ("request.timeout.ms", "60000")]);
+    send(&mut bench, 0, "a");
+    let first = bench.one();
+    bench.advance(3_000);
+    assert_eq!(told(&mut bench), ["a?0"]);
+    send(&mut bench, 0, "b");
+    assert!(bench.seen().is_empty());
+    bench.lose(first.broker);
+    bench.advance(1_000);
+    assert_eq!(placed(&bench.one()), [(7, 1, 0, "b".to_owned())]);
+}
+
+#[test]
+fn idempotence_wants_properties_that_go_with_it() {
+    let check = |name, value| {
+        let mut config = ProducerConfig::new("p", bootstrap());
+        config.set("enable.idempotence", "true").expect("a good setting");
+        config.set(name, value).expect("a good setting");
+        config.check()
+    };
+    assert_eq!(check("acks", "all"), Ok(()));
+    for (name, value) in [
+        ("acks", "1"),
+        ("retries", "0"),
+        ("max.in.flight.requests.per.connection", "6"),
+    ] {
+        assert!(check(name, value).is_err(), "{name}={value}");
+    }
 }
