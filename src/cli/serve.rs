@@ -72,7 +72,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .init();
-    crate::serve::serve(config, |line| println!("{line}"))?;
+    crate::serve::serve(config)?;
     Ok(0)
 }
 

@@ -143,11 +143,10 @@ fn start(id: u16, file: &PathBuf, more: &[String]) -> std::io::Result<Member> {
         // A group of its own: ctrl-c is for the parent, which stops them in order.
         .process_group(0)
         .spawn()?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    if let Some(stream) = stdout {
+    if let Some(stream) = child.stdout.take() {
         repeat(id, stream);
     }
-    if let Some(stream) = stderr {
+    if let Some(stream) = child.stderr.take() {
         repeat(id, stream);
     }
     Ok(Member { id, child })

@@ -54,6 +54,8 @@ pub struct Listener {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// One of `controller.listener.names`.
+    pub is_controllers: bool,
 }
 
 /// All that a process is told.
@@ -87,7 +89,7 @@ impl ServeConfig {
         let controllers = names(p, "controller.listener.names");
         only_plaintext(p)?;
         let bound = p.take("listeners");
-        let listeners = match &bound {
+        let mut listeners = match &bound {
             Some(value) => listeners("listeners", value)?,
             None => return Err(p.missing("listeners", "such as PLAINTEXT://127.0.0.1:9092")),
         };
@@ -95,9 +97,11 @@ impl ServeConfig {
         if controllers.is_empty() {
             return Err(p.missing("controller.listener.names", "such as CONTROLLER"));
         }
-        let for_controllers = |listener: &&Listener| controllers.contains(&listener.name);
-        let for_clients = listeners.iter().find(|listener| !for_controllers(listener));
-        if is_controller && !listeners.iter().any(|listener| for_controllers(&listener)) {
+        for listener in &mut listeners {
+            listener.is_controllers = controllers.contains(&listener.name);
+        }
+        let for_clients = listeners.iter().find(|listener| !listener.is_controllers);
+        if is_controller && !listeners.iter().any(|listener| listener.is_controllers) {
             let what = format!(
                 "has no listener of `controller.listener.names` ({})",
                 controllers.join(",")
@@ -323,6 +327,7 @@ fn listeners(name: &str, value: &Value) -> Result<Vec<Listener>, BadProperty> {
             name: own.to_owned(),
             host,
             port,
+            is_controllers: false,
         });
     }
     Ok(listeners)

@@ -3,15 +3,49 @@
 use super::connection::{self, Limits, Link};
 use super::event::Event;
 use kafka::ConnId;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Rest after a failed accept: the machine is out of something, and asking again at once would not help.
 const REST: Duration = Duration::from_millis(100);
+
+/// Connections that the operating system holds until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// A port that is taken, on which nobody listens yet: connections are refused.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<TcpSocket>,
+}
+
+/// Takes a port on every address that the name has; an empty name is every interface.
+pub async fn bind(host: &str, port: u16) -> io::Result<Bound> {
+    let host = if host.is_empty() { "::" } else { host };
+    let mut sockets = Vec::new();
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // Without it a restart would wait for the connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        sockets.push(socket);
+    }
+    Ok(Bound { sockets })
+}
+
+impl Bound {
+    /// Connections are taken from now on.
+    pub fn listen(self) -> io::Result<Vec<TcpListener>> {
+        self.sockets.into_iter().map(|socket| socket.listen(BACKLOG)).collect()
+    }
+}
 
 /// What all listeners of a process share.
 #[derive(Debug)]
@@ -34,8 +68,15 @@ impl Acceptor {
         }
     }
 
-    /// Accepts for ever.
-    pub async fn accept(self: Arc<Self>, listener: TcpListener) {
+    /// Listens, and accepts for ever.
+    pub fn start(self: &Arc<Self>, bound: Bound) -> io::Result<()> {
+        for listener in bound.listen()? {
+            tokio::spawn(Arc::clone(self).accept(listener));
+        }
+        Ok(())
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             // Whoever is one too many waits in the listener's backlog, as with Kafka.
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
@@ -67,9 +108,9 @@ impl Acceptor {
 }
 
 /// Bytes that are no frames are worth a line; that peers come and go is not.
-fn say_end(peer: SocketAddr, ended: std::io::Result<()>) {
+fn say_end(peer: SocketAddr, ended: io::Result<()>) {
     match ended {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             tracing::warn!("closed the connection of {peer}: {error}");
         }
         Err(error) => tracing::debug!("connection of {peer} ended: {error}"),

@@ -50,8 +50,8 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure(pub String);
 
-/// Serves until a signal says otherwise. `say` is told what was done, line by line.
-pub fn serve(config: ServeConfig, mut say: impl FnMut(String)) -> Result<(), Failure> {
+/// Serves until a signal says otherwise. Prints in three lines what it did.
+pub fn serve(config: ServeConfig) -> Result<(), Failure> {
     let clock = Clock::start();
     let directory = directory::claim(&config.directory).map_err(Failure)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -59,25 +59,26 @@ pub fn serve(config: ServeConfig, mut say: impl FnMut(String)) -> Result<(), Fai
         .max_blocking_threads(SYNC_THREADS)
         .build()
         .map_err(|error| Failure(format!("cannot start: {error}")))?;
-    let ended = runtime.block_on(run(config, &directory, clock, &mut say));
+    let ended = runtime.block_on(run(config, &directory, clock));
     // Syncs that hang must not hold up the end.
     runtime.shutdown_background();
     ended
 }
 
-async fn run(
-    config: ServeConfig,
-    directory: &Directory,
-    clock: Clock,
-    say: &mut impl FnMut(String),
-) -> Result<(), Failure> {
+async fn run(config: ServeConfig, directory: &Directory, clock: Clock) -> Result<(), Failure> {
     // Before anything that takes time, so that a signal is never deadly by accident.
     let failed = |error: std::io::Error| Failure(format!("cannot hear signals: {error}"));
     let term = signal(SignalKind::terminate()).map_err(failed)?;
     let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut listeners = Vec::new();
+    // All ports are taken before anything else, so that one that is not free is an error at once.
+    let (mut for_controllers, mut for_clients) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
-        listeners.push(bind(&listener.host, listener.port).await?);
+        let bound = listen::bind(&listener.host, listener.port).await;
+        let bound = bound.map_err(|error| Failure(format!("cannot listen on {}: {error}", show(listener))))?;
+        match listener.is_controllers {
+            true => for_controllers.push(bound),
+            false => for_clients.push(bound),
+        }
     }
     let metrics = match &config.metrics {
         Some(address) => Some(bind_metrics(address).await?),
@@ -87,23 +88,29 @@ async fn run(
         max_frame_bytes: config.max_frame_bytes,
         memory: RequestMemory::new(config.queued_max_request_bytes),
     });
-    say(describe(&config));
-    say(describe_data(&config, directory));
+    println!("{}", describe(&config));
+    println!("{}", describe_data(&config, directory));
+    let is_broker = config.node.is_broker;
     let entropy = entropy().map_err(|error| Failure(format!("no entropy: {error}")))?;
     let disk = disk::FileDisk::new(directory.path.clone());
-    let node = Node::open(config.node, entropy, disk, Arc::clone(&limits), clock)
+    let mut node = Node::open(config.node, entropy, disk, Arc::clone(&limits), clock)
         .map_err(|error| Failure(refused(directory, &error)))?;
     let events = node.sender();
     let acceptor = Arc::new(listen::Acceptor::new(limits, config.max_connections, events.clone()));
-    for listener in listeners {
-        tokio::spawn(Arc::clone(&acceptor).accept(listener));
+    let refused = |error: std::io::Error| Failure(format!("cannot listen: {error}"));
+    for bound in for_controllers {
+        acceptor.start(bound).map_err(refused)?;
     }
     if let Some(listener) = metrics {
         tokio::spawn(http::serve(listener, events.clone()));
     }
     tokio::spawn(hear(term, interrupt, events));
-    let ms = clock.now().mono.as_ms();
-    say(format!("listening after {ms} ms; ctrl-c or SIGTERM stops in order"));
+    if is_broker {
+        let in_service = node.in_service();
+        tokio::spawn(open_to_clients(in_service, acceptor, for_clients, clock));
+    } else {
+        println!("{}", after(clock));
+    }
     let exit = node.run().await;
     if exit.clean {
         tokio::time::sleep(LAST_WORDS).await;
@@ -129,11 +136,31 @@ async fn hear(mut term: Signal, mut interrupt: Signal, events: tokio::sync::mpsc
     }
 }
 
-async fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
-    let host = if host.is_empty() { "::" } else { host };
-    TcpListener::bind((host, port))
-        .await
-        .map_err(|error| Failure(format!("cannot listen on {host}:{port}: {error}")))
+/// Kafka's order: clients connect to a broker once it is in service, and are refused before.
+async fn open_to_clients(
+    in_service: tokio::sync::oneshot::Receiver<()>,
+    acceptor: Arc<listen::Acceptor>,
+    listeners: Vec<listen::Bound>,
+    clock: Clock,
+) {
+    if in_service.await.is_err() {
+        return;
+    }
+    for bound in listeners {
+        if let Err(error) = acceptor.start(bound) {
+            tracing::error!("cannot listen: {error}");
+        }
+    }
+    println!("{}", after(clock));
+}
+
+fn after(clock: Clock) -> String {
+    let ms = clock.now().mono.as_ms();
+    format!("serving after {ms} ms; ctrl-c or SIGTERM stops in order")
+}
+
+fn show(listener: &config::Listener) -> String {
+    format!("{}://{}:{}", listener.name, listener.host, listener.port)
 }
 
 async fn bind_metrics(address: &str) -> Result<TcpListener, Failure> {
@@ -149,11 +176,7 @@ fn describe(config: &ServeConfig) -> String {
         (true, false) => "broker",
         _ => "controller",
     };
-    let listeners: Vec<String> = config
-        .listeners
-        .iter()
-        .map(|listener| format!("{}://{}:{}", listener.name, listener.host, listener.port))
-        .collect();
+    let listeners: Vec<String> = config.listeners.iter().map(show).collect();
     format!("node {} ({roles}) on {}", node.node_id, listeners.join(" and "))
 }
 

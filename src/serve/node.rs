@@ -15,7 +15,7 @@ use kafka::{ConnId, Input, Note, Outbox, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Events that are taken from the channel at once.
 const BATCH: usize = 256;
@@ -43,6 +43,8 @@ pub struct Node {
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
     metrics: Metrics,
+    /// Told once, when the broker is in service.
+    in_service: Option<oneshot::Sender<()>>,
     exit: Option<Exit>,
 }
 
@@ -71,8 +73,16 @@ impl Node {
             sender,
             events,
             metrics,
+            in_service: None,
             exit: None,
         })
+    }
+
+    /// Ends once the broker is in service: before, clients would be told of a cluster without brokers.
+    pub fn in_service(&mut self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.in_service = Some(sender);
+        receiver
     }
 
     /// Where events go.
@@ -150,6 +160,12 @@ impl Node {
         let mut out = std::mem::take(&mut self.out);
         for note in out.notes.drain(..) {
             self.metrics.on_note(&note);
+            if matches!(note, Note::BrokerUnfenced { .. })
+                && let Some(in_service) = self.in_service.take()
+            {
+                // Nobody hears it once the process is ending.
+                let _ = in_service.send(());
+            }
             say(&note);
         }
         for output in out.outputs.drain(..) {

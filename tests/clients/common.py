@@ -1,5 +1,6 @@
 """Runs the cases of a client and counts them."""
 
+import inspect
 import os
 import sys
 import time
@@ -9,27 +10,35 @@ import uuid
 SERVER = os.environ.get("HIGHWATER_SERVER", "127.0.0.1:9092")
 
 # Cases that fail for a known reason, until that reason is gone: one that passes must leave the list.
-WAITING = {}
+NO_PRODUCER_IDS = "InitProducerId is not served yet"
+NO_AUTO_CREATION = "Metadata does not create topics yet"
+WAITING = {
+    ("confluent-kafka", "idempotent"): NO_PRODUCER_IDS,
+    ("confluent-kafka", "a_topic_is_created_by_its_first_use"): NO_AUTO_CREATION,
+    ("kafka-python", "idempotent"): NO_PRODUCER_IDS,
+    ("kafka-python", "a_topic_is_created_by_its_first_use"): NO_AUTO_CREATION,
+    ("aiokafka", "idempotent"): NO_PRODUCER_IDS,
+}
 
 
 def fresh(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
-def cases(module, source):
+def cases(module):
     """Functions without arguments that are defined in the file itself and stand in it as a case."""
     helpers = {"admin", "topic", "main"}
     for name, case in module.items():
         if name in helpers or not callable(case) or getattr(case, "__module__", None) != "__main__":
             continue
-        if case.__code__.co_argcount == 0:
+        if case.__code__.co_argcount == 0 and not inspect.iscoroutinefunction(case):
             yield name, case
 
 
 def run(module, client):
     passed, failed = 0, 0
     only = sys.argv[1:]
-    for name, case in list(cases(module, client)):
+    for name, case in list(cases(module)):
         if only and name not in only:
             continue
         waiting = WAITING.get((client, name))

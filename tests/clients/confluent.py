@@ -1,7 +1,6 @@
 """confluent-kafka (librdkafka) against one node: each case is a function whose name says what must hold."""
 
 import time
-import uuid
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -19,8 +18,12 @@ from common import SERVER, fresh, run
 CONF = {"bootstrap.servers": SERVER, "socket.timeout.ms": 20000}
 
 
+# One for all: its futures end with it.
+ADMIN = AdminClient(CONF)
+
+
 def admin():
-    return AdminClient(CONF)
+    return ADMIN
 
 
 def topic(partitions=1, config=None):
@@ -163,7 +166,7 @@ def an_offset_out_of_range_is_reset():
 
 def a_consumer_that_waits_is_woken():
     name = topic()
-    consumer = Consumer({**CONF, "group.id": "none", "fetch.wait.max.ms": 5000})
+    consumer = Consumer({**CONF, "group.id": "none", "enable.auto.commit": False, "fetch.wait.max.ms": 5000})
     consumer.assign([TopicPartition(name, 0, 0)])
     assert consumer.poll(2) is None
     produce(name, plain(1))

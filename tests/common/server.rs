@@ -5,9 +5,11 @@ use kafka::wire::frame::{self, api_key_of};
 use kafka::wire::{api, batch};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, MetadataRequest, ProduceRequest, RequestKind, ResponseKind, TopicName,
+    CreateTopicsRequest, FetchRequest, MetadataRequest, MetadataResponse, ProduceRequest, RequestKind, ResponseKind,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::io::{Read, Write};
@@ -23,6 +25,16 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let held = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
     held.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+/// A first port for `nodes` nodes as `serve --cluster` spreads them.
+pub fn free_cluster_port(nodes: u16) -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    until("free ports", || {
+        let [port] = free_ports();
+        let mut all = (0..nodes).flat_map(|at| [port.checked_add(100 * at), port.checked_add(100 * at + 1)]);
+        all.all(|port| port.is_some_and(is_free)).then_some(port)
+    })
 }
 
 /// Asks again until it is so.
@@ -133,10 +145,30 @@ fn name(topic: &str) -> TopicName {
 impl Client {
     /// Waits until somebody listens.
     pub fn connect(port: u16) -> Client {
-        let stream = until("a listener", || TcpStream::connect(("127.0.0.1", port)).ok());
+        until("a listener", || Client::try_connect(&[port]))
+    }
+
+    /// To the first of several that listens.
+    pub fn try_connect(ports: &[u16]) -> Option<Client> {
+        let stream = ports
+            .iter()
+            .find_map(|port| TcpStream::connect(("127.0.0.1", *port)).ok())?;
+        Some(Client::on(stream))
+    }
+
+    fn on(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("a real socket");
         Client { stream, next: 0 }
+    }
+
+    /// To the leader of a partition, if one of these nodes knows it and it listens.
+    pub fn leader_of(ports: &[u16], topic: &str, partition: i32) -> Option<Client> {
+        let leader = ports.iter().find_map(|port| {
+            let mut client = Client::try_connect(&[*port])?;
+            client.leader(topic, partition)
+        })?;
+        Client::try_connect(&[leader])
     }
 
     pub fn try_call(&mut self, request: impl Into<RequestKind>) -> std::io::Result<ResponseKind> {
@@ -186,21 +218,34 @@ impl Client {
         });
     }
 
-    /// The port of the partition's leader, as this broker knows it.
-    pub fn leader(&mut self, topic: &str, partition: i32) -> Option<u16> {
+    fn partition(&mut self, topic: &str, partition: i32) -> Option<(MetadataResponse, MetadataResponsePartition)> {
         let ResponseKind::Metadata(metadata) = self.try_call(MetadataRequest::default().with_topics(None)).ok()? else {
             panic!("another answer");
         };
-        let topic = metadata
-            .topics
+        let is_it = |found: &&MetadataResponseTopic| found.name.as_ref().is_some_and(|name| name.as_str() == topic);
+        let found = metadata.topics.iter().find(is_it)?;
+        let found = found
+            .partitions
             .iter()
-            .find(|t| t.name.as_ref().is_some_and(|n| n.as_str() == topic))?;
-        let found = topic.partitions.iter().find(|p| p.partition_index == partition)?;
+            .find(|p| p.partition_index == partition)?
+            .clone();
+        Some((metadata, found))
+    }
+
+    /// The port of the partition's leader, as this broker knows it.
+    pub fn leader(&mut self, topic: &str, partition: i32) -> Option<u16> {
+        let (metadata, found) = self.partition(topic, partition)?;
         let broker = metadata
             .brokers
             .iter()
             .find(|broker| broker.node_id == found.leader_id)?;
         u16::try_from(broker.port).ok()
+    }
+
+    /// The partition's in-sync replicas, as this broker knows them.
+    pub fn isr(&mut self, topic: &str, partition: i32) -> Option<Vec<i32>> {
+        let (_, found) = self.partition(topic, partition)?;
+        Some(found.isr_nodes.iter().map(|node| node.0).collect())
     }
 
     /// One batch; its base offset, or the error code.
