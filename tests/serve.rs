@@ -75,30 +75,26 @@ fn one_process_at_a_time_has_a_directory() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    // One of two controllers: it waits long for the other before it gives up leaving in order.
+    // Two controllers, one of which dies: the other has nobody to ask whether it may leave, and waits.
     let dir = scratch("serve_twice");
-    let [port, own, other] = free_ports();
-    let file = dir.join("node.properties");
-    let text = format!(
-        "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{own}\n\
-         controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:{own},2@127.0.0.1:{other}\n\
-         log.dirs={}\n",
-        dir.join("data").display()
-    );
-    std::fs::write(&file, text).expect("written");
-    let mut server = Server::of_file(port, &file, &dir);
-    until("its start", || {
-        server.printed().contains("stands for election").then_some(())
+    let base = free_cluster_port(2);
+    let mut servers = [1, 2].map(|id| {
+        let file = dir.join(format!("node-{id}.properties"));
+        let text = properties(id, 2, base, &dir) + "controlled.shutdown.timeout.ms=3600000\n";
+        std::fs::write(&file, text).expect("written");
+        Server::of_file(base + 100 * (id - 1), &file, &dir)
     });
-    server.signal("-STOP");
-    server.signal("-TERM");
-    server.signal("-INT");
-    server.signal("-CONT");
-    assert!(
-        [Some(0), Some(130)].contains(&server.wait().code()),
-        "{}",
-        server.printed()
-    );
+    for server in &servers {
+        Client::connect(server.port);
+    }
+    servers[1].signal("-KILL");
+    servers[1].wait();
+    servers[0].signal("-TERM");
+    until("a line", || {
+        servers[0].printed().contains("was asked to stop").then_some(())
+    });
+    servers[0].signal("-INT");
+    assert_eq!(servers[0].wait().code(), Some(130), "{}", servers[0].printed());
 }
 
 #[test]
@@ -252,13 +248,13 @@ fn three_processes_lose_nothing_acknowledged() {
     }
 
     // A rolling restart: each leaves in order, and exits with 0.
-    for at in 0..3 {
+    for (at, server) in servers.iter_mut().enumerate() {
         std::thread::scope(|scope| {
             let load = scope.spawn(|| write(&mut ledger, 100));
-            servers[at].take().expect("it runs").stop();
+            server.take().expect("it runs").stop();
             load.join().expect("all of it was acknowledged");
         });
-        servers[at] = Some(start(at));
+        *server = Some(start(at));
         in_sync(3);
         ledger.check(&ports);
     }
