@@ -2,6 +2,8 @@
 
 #[path = "common/command.rs"]
 mod command;
+#[path = "serve/interchange.rs"]
+mod interchange;
 #[path = "common/server.rs"]
 mod server;
 

@@ -11,12 +11,9 @@ SERVER = os.environ.get("HIGHWATER_SERVER", "127.0.0.1:9092")
 
 # Cases that fail for a known reason, until that reason is gone: one that passes must leave the list.
 NO_PRODUCER_IDS = "InitProducerId is not served yet"
-NO_AUTO_CREATION = "Metadata does not create topics yet"
 WAITING = {
     ("confluent-kafka", "idempotent"): NO_PRODUCER_IDS,
-    ("confluent-kafka", "a_topic_is_created_by_its_first_use"): NO_AUTO_CREATION,
     ("kafka-python", "idempotent"): NO_PRODUCER_IDS,
-    ("kafka-python", "a_topic_is_created_by_its_first_use"): NO_AUTO_CREATION,
     ("aiokafka", "idempotent"): NO_PRODUCER_IDS,
 }
 

@@ -59,12 +59,17 @@ pub struct Server {
 impl Server {
     /// One combined node with its data in `dir`; `more` are `--set`s.
     pub fn alone(dir: &Path, more: &[&str]) -> Server {
-        let [port, controller] = free_ports();
+        // Another port is no other cluster.
+        let more: Vec<&str> = ["cluster.id=test"].iter().chain(more).copied().collect();
+        Server::alone_as(dir, "1", free_ports().into(), &more)
+    }
+
+    /// The same with this `node.id`, listening for clients and for controllers.
+    pub fn alone_as(dir: &Path, id: &str, (port, controller): (u16, u16), more: &[&str]) -> Server {
         let mut sets = vec![
+            format!("node.id={id}"),
             format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
-            format!("controller.quorum.voters=1@127.0.0.1:{controller}"),
-            // Another port is no other cluster.
-            "cluster.id=test".to_owned(),
+            format!("controller.quorum.voters={id}@127.0.0.1:{controller}"),
             format!("log.dirs={}", dir.join("data").display()),
         ];
         sets.extend(more.iter().map(|set| (*set).to_owned()));
@@ -114,6 +119,12 @@ impl Server {
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it can be waited for");
+    }
+
+    /// As [`Server::stop`], once it serves.
+    pub fn stop_when_serving(self) -> String {
+        Client::connect(self.port);
+        self.stop()
     }
 
     /// SIGTERM, and exit code 0.
