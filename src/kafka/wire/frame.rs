@@ -1,6 +1,7 @@
 //! Frames: a length, a header, a body; cutting them out of a byte stream, and turning them into messages and back.
 //!
-//! Guarantees: a frame that lies wholly in one chunk is a slice of that chunk, records included (no copy); a length
+//! Guarantees: a frame that lies wholly in one chunk is a slice of that chunk, records included (no copy); any other is
+//! copied once, when it is whole; a length
 //! that is negative or above the limit is an error before anything is allocated for it; header versions follow the
 //! API's version, the answer to ApiVersions always carries header 0.
 //! Does not know: what a message means; which connection it is.
@@ -14,21 +15,24 @@
 use crate::wire::{api, schema};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// `socket.request.max.bytes`.
 pub const MAX_FRAME_BYTES: usize = 104_857_600;
 
-/// Memory that the length of an unfinished frame may reserve at once; the rest grows with the bytes that come.
-const RESERVE_AT_ONCE: usize = 65_536;
+/// Pieces below this are gathered, so that a peer that sends byte by byte does not cost a chunk for each.
+const GATHER_BELOW: usize = 512;
 
 /// Cuts a byte stream into frames. After an error the stream is useless and its connection must be closed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Framer {
-    /// Bytes that have come and are not yet looked at. Follows `partial` in the stream.
-    chunk: Bytes,
-    /// The beginning of a frame that did not end in its chunk, length included.
-    partial: BytesMut,
+    /// Bytes that have come and are not part of a frame that was taken, oldest first. None is empty.
+    chunks: VecDeque<Bytes>,
+    /// Small pieces that follow the chunks in the stream.
+    pieces: BytesMut,
+    /// Length of both.
+    buffered: usize,
     max_frame_bytes: usize,
 }
 
@@ -67,77 +71,88 @@ impl Framer {
     /// For frames of at most `max_frame_bytes`, the length field itself not counted.
     pub fn new(max_frame_bytes: usize) -> Framer {
         Framer {
-            chunk: Bytes::new(),
-            partial: BytesMut::new(),
+            chunks: VecDeque::new(),
+            pieces: BytesMut::new(),
+            buffered: 0,
             max_frame_bytes,
         }
     }
 
-    /// Takes the next bytes of the stream. Take all frames with [`Framer::next`] before the next push, or bytes are copied.
+    /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: Bytes) {
-        if self.chunk.is_empty() {
-            self.chunk = bytes;
+        self.buffered += bytes.len();
+        let is_first = self.chunks.is_empty() && self.pieces.is_empty();
+        if bytes.len() >= GATHER_BELOW || is_first {
+            self.end_pieces();
+            self.chunks.extend(Some(bytes).filter(|bytes| !bytes.is_empty()));
         } else {
-            let mut joined = BytesMut::with_capacity(self.chunk.len() + bytes.len());
-            joined.extend_from_slice(&self.chunk);
-            joined.extend_from_slice(&bytes);
-            self.chunk = joined.freeze();
+            self.pieces.extend_from_slice(&bytes);
         }
     }
 
-    /// The next whole frame without its length, or `None` until more bytes come.
+    /// The next whole frame without its length, or `None` until more bytes come. Nothing is copied before it is whole.
     #[allow(clippy::should_implement_trait)] // The contract's name; an iterator would end at the first `None`.
     pub fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
-        if !self.partial.is_empty() {
-            return self.next_partial();
-        }
-        let Some(head) = self.chunk.first_chunk::<4>() else {
-            self.keep_rest(4);
-            return Ok(None);
-        };
-        let length = self.check_length(*head)?;
-        if self.chunk.len() < 4 + length {
-            self.keep_rest(4 + length);
+        let Some(head) = self.head() else { return Ok(None) };
+        let length = self.check_length(head)?;
+        if self.buffered < 4 + length {
             return Ok(None);
         }
-        self.chunk.advance(4);
-        Ok(Some(self.chunk.split_to(length)))
+        self.end_pieces();
+        self.take(4);
+        Ok(Some(self.take(length)))
     }
 
     /// Bytes that have come and are not part of a frame that was taken.
     pub fn buffered(&self) -> usize {
-        self.partial.len() + self.chunk.len()
+        self.buffered
     }
 
-    fn next_partial(&mut self) -> Result<Option<Bytes>, FrameError> {
-        if !self.fill_partial(4) {
-            return Ok(None);
+    /// The length field of the next frame.
+    fn head(&self) -> Option<[u8; 4]> {
+        // Nearly always.
+        if let Some(head) = self.chunks.front().and_then(|chunk| chunk.first_chunk::<4>()) {
+            return Some(*head);
         }
-        let head = self.partial.first_chunk::<4>().expect("filled to four bytes above");
-        let length = self.check_length(*head)?;
-        if !self.fill_partial(4 + length) {
-            return Ok(None);
+        let mut head = [0; 4];
+        let chunks = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        let mut bytes = chunks.chain(self.pieces.iter());
+        for byte in &mut head {
+            *byte = *bytes.next()?;
         }
-        let mut frame = std::mem::take(&mut self.partial).freeze();
-        assert_eq!(frame.len(), 4 + length, "a partial frame holds no byte of the next one");
-        frame.advance(4);
-        Ok(Some(frame))
+        Some(head)
     }
 
-    /// Moves bytes from the chunk until `partial` has `size`; false if there are too few.
-    fn fill_partial(&mut self, size: usize) -> bool {
-        let missing = size.saturating_sub(self.partial.len()).min(self.chunk.len());
-        self.partial.extend_from_slice(&self.chunk.split_to(missing));
-        self.partial.len() >= size
+    fn end_pieces(&mut self) {
+        if !self.pieces.is_empty() {
+            self.chunks.push_back(self.pieces.split().freeze());
+        }
     }
 
-    /// The chunk ends inside a frame of `size` bytes: keep what there is, let go of the chunk's memory.
-    fn keep_rest(&mut self, size: usize) {
-        let rest = std::mem::take(&mut self.chunk);
-        if !rest.is_empty() {
-            self.partial.reserve(size.min(RESERVE_AT_ONCE).max(rest.len()));
-            self.partial.extend_from_slice(&rest);
+    /// The next `size` bytes, which are there: a slice of the first chunk if it has them all.
+    fn take(&mut self, size: usize) -> Bytes {
+        self.buffered -= size;
+        if self.chunks.front().is_some_and(|chunk| chunk.len() >= size) {
+            return self.take_of_first(size);
         }
+        let mut joined = BytesMut::with_capacity(size);
+        while joined.len() < size {
+            let missing = size - joined.len();
+            joined.extend_from_slice(&self.take_of_first(missing));
+        }
+        joined.freeze()
+    }
+
+    /// Up to `size` bytes of the first chunk.
+    fn take_of_first(&mut self, size: usize) -> Bytes {
+        let Some(first) = self.chunks.front_mut() else {
+            assert_eq!(size, 0, "as many bytes are taken as there are");
+            return Bytes::new();
+        };
+        if first.len() > size {
+            return first.split_to(size);
+        }
+        self.chunks.pop_front().expect("it was looked at")
     }
 
     fn check_length(&self, head: [u8; 4]) -> Result<usize, FrameError> {

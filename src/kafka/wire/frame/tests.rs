@@ -76,11 +76,32 @@ fn bad_lengths_are_errors_at_once_and_also_across_chunks() {
 }
 
 #[test]
-fn a_claimed_length_reserves_little() {
+fn a_frame_in_many_chunks_is_copied_once_and_not_before_it_is_whole() {
+    let stream = Bytes::from([frame(&[1; 1 << 20]), frame(b"next")].concat());
     let mut framer = Framer::default();
-    framer.push(Bytes::from_static(&[0x06, 0, 0, 0, 1]));
-    assert_eq!(framer.next(), Ok(None));
-    assert!(framer.partial.capacity() <= 2 * RESERVE_AT_ONCE);
+    let mut at = 0;
+    while at + 65_536 < stream.len() {
+        framer.push(stream.slice(at..at + 65_536));
+        assert_eq!(framer.next(), Ok(None));
+        let last = framer.chunks.back().expect("kept as it came");
+        assert_eq!(last.as_ptr(), stream[at..].as_ptr());
+        at += 65_536;
+    }
+    framer.push(stream.slice(at..));
+    assert_eq!(drain(&mut framer), vec![vec![1; 1 << 20], b"next".to_vec()]);
+    assert_eq!(framer.buffered(), 0);
+}
+
+#[test]
+fn a_claimed_length_reserves_nothing_and_single_bytes_are_gathered() {
+    let mut framer = Framer::default();
+    framer.push(Bytes::from_static(&[0x06]));
+    for _ in 0..100_000 {
+        framer.push(Bytes::from_static(&[0]));
+        assert_eq!(framer.next(), Ok(None));
+    }
+    assert_eq!(framer.chunks.len(), 1);
+    assert!(framer.pieces.capacity() <= 1 << 18);
 }
 
 fn produce(records: &'static [u8]) -> RequestKind {
