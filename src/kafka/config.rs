@@ -42,8 +42,36 @@ pub struct NodeConfig {
     pub rules: Rules,
 }
 
+/// Words for the values 0 and 1 where a property has no others.
+const FLAG: &[&str] = &["false", "true"];
+
+/// The words that stand for a property's numbers, from 0 on; none if it is a number.
+pub(crate) const fn words_of(min: i64, max: i64, words: &'static [&'static str]) -> &'static [&'static str] {
+    if words.is_empty() && min == 0 && max == 1 {
+        FLAG
+    } else {
+        words
+    }
+}
+
+/// The number behind a value as a user writes it. The error is a fragment that fits after "property `name`".
+pub(crate) fn parse(value: &str, min: i64, max: i64, words: &[&str]) -> Result<i64, String> {
+    if let Some(at) = words.iter().position(|word| *word == value) {
+        return Ok(min + at as i64);
+    }
+    if !words.is_empty() && words != FLAG {
+        return Err(format!("must be one of {}, not `{value}`", words.join(", ")));
+    }
+    let number: i64 = value.parse().map_err(|_| format!("is not a whole number: `{value}`"))?;
+    if (min..=max).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("must be between {min} and {max}, not {number}"))
+    }
+}
+
 macro_rules! settings {
-    ($(#[$meta:meta])* $struct:ident { $( $(#[$doc:meta])* $field:ident : $name:literal = $default:expr, $min:expr, $max:expr; )* }) => {
+    ($(#[$meta:meta])* $struct:ident { $( $(#[$doc:meta])* $field:ident : $name:literal = $default:expr, $min:expr, $max:expr $(, $word:literal)*; )* }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub struct $struct { $( $(#[$doc])* pub $field: i64, )* }
@@ -60,15 +88,28 @@ macro_rules! settings {
             pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
                 match name {
                     $($name => {
-                        let number: i64 = match value { "true" => 1, "false" => 0, _ => value.parse().map_err(|_| format!("is not a whole number: `{value}`"))? };
-                        if !($min..=$max).contains(&number) {
-                            return Err(format!("must be between {} and {}, not {number}", $min, $max));
-                        }
-                        self.$field = number;
+                        self.$field = $crate::config::parse(value, $min, $max, Self::words(name))?;
                         Ok(())
                     })*
                     _ => Err(format!("is not known; known are {}", Self::NAMES.join(", "))),
                 }
+            }
+
+            /// Words of a property's values, by their number; none if it is a number.
+            pub fn words(name: &str) -> &'static [&'static str] {
+                match name { $($name => { const WORDS: &[&str] = $crate::config::words_of($min, $max, &[$($word),*]); WORDS })* _ => &[] }
+            }
+
+            /// The value of a property as a user would write it.
+            pub fn text(&self, name: &str) -> Option<String> {
+                let number = self.get(name)?;
+                let word = Self::words(name).get(usize::try_from(number).unwrap_or(usize::MAX));
+                Some(word.map_or_else(|| number.to_string(), |word| (*word).to_owned()))
+            }
+
+            /// Least and greatest number of a property.
+            pub fn limits(name: &str) -> Option<(i64, i64)> {
+                match name { $($name => Some(($min, $max)),)* _ => None }
             }
 
             /// The value of a property by name.
@@ -126,6 +167,8 @@ settings! {
         leader_imbalance_check_interval_ms: "leader.imbalance.check.interval.ms" = 300_000, 0, i64::MAX;
         /// 1: a topic that a client asks for by name is created if it does not exist.
         auto_create_topics_enable: "auto.create.topics.enable" = 1, 0, 1;
+        /// Partitions that one answer to DescribeTopicPartitions holds at most.
+        max_request_partition_size_limit: "max.request.partition.size.limit" = 2_000, 1, i32::MAX as i64;
         /// Partitions of a topic that is created without a number.
         num_partitions: "num.partitions" = 1, 1, 10_000;
         /// Replicas of a topic that is created without a number.
@@ -138,6 +181,12 @@ settings! {
         producer_id_expiration_ms: "producer.id.expiration.ms" = 86_400_000, 1, i32::MAX as i64;
         /// Such producers are looked for this often.
         producer_id_expiration_check_interval_ms: "producer.id.expiration.check.interval.ms" = 600_000, 1, i32::MAX as i64;
+        /// Default of `message.timestamp.type` for topics.
+        log_message_timestamp_type: "log.message.timestamp.type" = 0, 0, 1, "CreateTime", "LogAppendTime";
+        /// Default of `message.timestamp.before.max.ms` for topics.
+        log_message_timestamp_before_max_ms: "log.message.timestamp.before.max.ms" = i64::MAX, 0, i64::MAX;
+        /// Default of `message.timestamp.after.max.ms` for topics.
+        log_message_timestamp_after_max_ms: "log.message.timestamp.after.max.ms" = 3_600_000, 0, i64::MAX;
         /// A broker gives up a controlled shutdown after this long.
         controlled_shutdown_timeout_ms: "controlled.shutdown.timeout.ms" = 30_000, 1, i64::MAX;
         /// Default of `segment.bytes` for topics.
@@ -188,10 +237,42 @@ settings! {
         flush_ms: "flush.ms" = i64::MAX, 0, i64::MAX;
         /// Largest batch.
         max_message_bytes: "max.message.bytes" = 1_048_588, 0, i32::MAX as i64;
+        /// Whose clock the records' timestamps are of: the producer's, or the leader's when it appends.
+        message_timestamp_type: "message.timestamp.type" = 0, 0, 1, "CreateTime", "LogAppendTime";
+        /// How far behind the leader's clock a producer's timestamp may be.
+        message_timestamp_before_max_ms: "message.timestamp.before.max.ms" = i64::MAX, 0, i64::MAX;
+        /// How far ahead of it.
+        message_timestamp_after_max_ms: "message.timestamp.after.max.ms" = 3_600_000, 0, i64::MAX;
+        /// Batches are stored as producers compressed them; there is no other way here.
+        compression_type: "compression.type" = 0, 0, 0, "producer";
+        /// Old segments are deleted; logs are not compacted here.
+        cleanup_policy: "cleanup.policy" = 0, 0, 0, "delete";
         /// How long a segment file stays after its deletion.
         file_delete_delay_ms: "file.delete.delay.ms" = 60_000, 0, i64::MAX;
     }
 }
+
+/// Properties by the topic that they belong to; those of the cluster under the empty name.
+pub type Configs = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Properties of topics whose default is a property of the node, and that one's name.
+pub const DEFAULTS_OF_TOPICS: &[(&str, &str)] = &[
+    ("min.insync.replicas", "min.insync.replicas"),
+    ("unclean.leader.election.enable", "unclean.leader.election.enable"),
+    ("segment.bytes", "log.segment.bytes"),
+    ("segment.ms", "log.roll.ms"),
+    ("index.interval.bytes", "log.index.interval.bytes"),
+    ("segment.index.bytes", "log.index.size.max.bytes"),
+    ("retention.ms", "log.retention.ms"),
+    ("retention.bytes", "log.retention.bytes"),
+    ("flush.messages", "log.flush.interval.messages"),
+    ("flush.ms", "log.flush.interval.ms"),
+    ("max.message.bytes", "message.max.bytes"),
+    ("file.delete.delay.ms", "log.segment.delete.delay.ms"),
+    ("message.timestamp.type", "log.message.timestamp.type"),
+    ("message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms"),
+    ("message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms"),
+];
 
 impl TopicConfig {
     /// The node's defaults, overridden by the topic's own properties; values that do not fit are ignored, since
@@ -210,10 +291,75 @@ impl TopicConfig {
             flush_ms: settings.log_flush_interval_ms,
             max_message_bytes: settings.message_max_bytes,
             file_delete_delay_ms: settings.log_segment_delete_delay_ms,
+            message_timestamp_type: settings.log_message_timestamp_type,
+            message_timestamp_before_max_ms: settings.log_message_timestamp_before_max_ms,
+            message_timestamp_after_max_ms: settings.log_message_timestamp_after_max_ms,
+            ..TopicConfig::default()
         };
         for (name, value) in overrides {
             let _ = config.set(name, value);
         }
         config
+    }
+
+    /// As [`TopicConfig::of`], with the cluster's own defaults between the two: `configs` by resource, as in the metadata,
+    /// where the cluster is the empty name and its properties are named as a node's.
+    pub fn in_cluster(settings: &Settings, configs: &Configs, own: Option<&BTreeMap<String, String>>) -> TopicConfig {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        let own = own.unwrap_or(&NONE);
+        let Some(cluster) = configs.get("") else {
+            return TopicConfig::of(settings, own);
+        };
+        let mut settings = settings.clone();
+        for (name, value) in cluster {
+            let _ = settings.set(name, value);
+        }
+        TopicConfig::of(&settings, own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_numbers_and_flags() {
+        let mut config = TopicConfig::default();
+        config.set("message.timestamp.type", "LogAppendTime").unwrap();
+        config.set("unclean.leader.election.enable", "true").unwrap();
+        config.set("retention.ms", "-1").unwrap();
+        let text = |name| config.text(name).unwrap();
+        assert_eq!(text("message.timestamp.type"), "LogAppendTime");
+        assert_eq!(
+            (text("unclean.leader.election.enable"), text("retention.ms")),
+            ("true".into(), "-1".into())
+        );
+        assert_eq!(text("compression.type"), "producer");
+        let error = config.clone().set("compression.type", "gzip").unwrap_err();
+        assert_eq!(error, "must be one of producer, not `gzip`");
+        assert!(config.clone().set("cleanup.policy", "0").is_err() && config.text("nonsense").is_none());
+    }
+
+    /// What a node's property of that name says is what its topics get.
+    #[test]
+    fn each_default_of_topics_reaches_them() {
+        for (topic, node) in DEFAULTS_OF_TOPICS {
+            let mut settings = Settings::default();
+            let plain = TopicConfig::of(&settings, &BTreeMap::new());
+            let value = match plain.get(topic).unwrap() {
+                i64::MAX => 7,
+                number => number + 1,
+            };
+            let words = Settings::words(node);
+            let value = words
+                .get(value as usize)
+                .map_or_else(|| value.to_string(), |word| (*word).to_owned());
+            settings.set(node, &value).unwrap_or_else(|why| panic!("{node} {why}"));
+            assert_eq!(
+                TopicConfig::of(&settings, &BTreeMap::new()).text(topic),
+                Some(value),
+                "{topic}"
+            );
+        }
     }
 }

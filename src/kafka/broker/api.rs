@@ -1,6 +1,6 @@
 //! Who answers which request: the one place where a request meets its handler.
 
-use super::{Broker, active::Active, listener::Incoming, metadata, refusal, topics};
+use super::{Broker, active::Active, configs, describe_topics, listener::Incoming, metadata, refusal, topics};
 use crate::disk::Disk;
 use crate::log::LogError;
 use crate::machine::{Call, CallResult, Channel, Outbox};
@@ -36,7 +36,7 @@ impl Broker {
     ) -> Result<Option<ConnId>, LogError> {
         let Incoming { id, version, body } = incoming;
         match body {
-            RequestKind::ApiVersions(_) => out.reply(id, metadata::api_versions()),
+            RequestKind::ApiVersions(request) => out.reply(id, metadata::api_versions(&request, version)),
             RequestKind::Metadata(request) => {
                 let controller = self.passes_on();
                 out.reply(
@@ -45,18 +45,19 @@ impl Broker {
                 );
                 self.create_missing(&request, now, disk, out)?;
             }
-            RequestKind::DescribeCluster(_) => {
+            RequestKind::DescribeCluster(request) => {
                 let controller = self.passes_on();
                 out.reply(
                     id,
-                    metadata::describe_cluster(&self.image, &self.config.cluster_id, controller),
+                    metadata::describe_cluster(&request, &self.image, &self.config.cluster_id, controller),
                 );
             }
+            RequestKind::DescribeTopicPartitions(request) => {
+                let limit = self.config.settings.max_request_partition_size_limit;
+                out.reply(id, describe_topics::describe(&request, &self.image, limit as usize));
+            }
             RequestKind::DescribeConfigs(request) => {
-                out.reply(
-                    id,
-                    metadata::describe_configs(&request, &self.image, &self.config.settings),
-                );
+                out.reply(id, configs::describe(&request, &self.image, &self.config));
             }
             RequestKind::Fetch(ref request) if is_metadata_fetch(request) => {
                 self.quorum.handle(id, &body, now, disk, out)?
@@ -82,6 +83,7 @@ impl Broker {
             | RequestKind::DeleteTopics(_)
             | RequestKind::CreatePartitions(_)
             | RequestKind::ElectLeaders(_)
+            | RequestKind::AlterConfigs(_)
             | RequestKind::IncrementalAlterConfigs(_) => self.decide_or_forward(id, version, body, now, disk, out)?,
             // The API table lets nothing else through.
             _ => self.listener.hang_up(id, &mut out.outputs),

@@ -4,10 +4,11 @@
 //! leave in the order of their requests and a parked fetch blocks nobody else. Bytes that arrive meanwhile wait, and
 //! past a bound the connection is not read at all, so that a fast sender fills its own memory and not ours.
 
+use super::metadata;
 use crate::machine::{Outbox, Output};
 use crate::note::Note;
 use crate::types::{ConnId, RequestId};
-use crate::wire::frame::{self, Framer, Request};
+use crate::wire::frame::{self, Framer, Request, WireError};
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
 use std::collections::BTreeMap;
@@ -104,10 +105,25 @@ impl Listener {
         if peer.busy.is_some() {
             return None;
         }
-        let request = match peer.framer.next() {
-            Ok(None) => return None,
-            Ok(Some(frame)) => frame::decode_request(frame).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let request = loop {
+            match peer.framer.next() {
+                Ok(None) => return None,
+                Ok(Some(frame)) => match frame::decode_request(frame) {
+                    Ok(request) => break Ok(request),
+                    // The one question that a client may ask before it knows which versions there are.
+                    Err(WireError::UnsupportedVersion {
+                        api_key: ApiKey::ApiVersions,
+                        correlation_id,
+                        ..
+                    }) => {
+                        let answer = metadata::unsupported_version().into();
+                        let bytes = frame::encode_response(correlation_id, &answer, ApiKey::ApiVersions, 0);
+                        out.outputs.push(Output::Send { conn, bytes });
+                    }
+                    Err(error) => break Err(error.to_string()),
+                },
+                Err(error) => break Err(error.to_string()),
+            }
         };
         if peer.paused && peer.framer.buffered() <= PAUSE_ABOVE_BYTES / 2 {
             peer.paused = false;

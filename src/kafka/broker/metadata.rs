@@ -2,18 +2,17 @@
 //!
 //! Sources: KIP-516 (topic ids), KIP-412 / KIP-320 (leader epochs in Metadata).
 
-use crate::metadata::{MetadataImage, Topic};
+use crate::metadata::{BrokerRegistration, MetadataImage, Topic};
 use crate::types::{NodeId, Uuid, flaw_of_topic_name};
-use crate::wire::api;
+use crate::wire::api::{self, Api};
 use crate::wire::error::ErrorCode;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsResponse, BrokerId, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, DescribeClusterRequest, DescribeClusterResponse,
     MetadataRequest, MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
@@ -26,15 +25,35 @@ fn wire_id(node: Option<NodeId>) -> BrokerId {
     BrokerId(node.map_or(-1, |node| node.0))
 }
 
-/// What this broker speaks.
-pub fn api_versions() -> ApiVersionsResponse {
-    let keys = api::APIS.iter().map(|row| {
-        ApiVersion::default()
-            .with_api_key(row.key as i16)
-            .with_min_version(row.advertised_min)
-            .with_max_version(row.max)
-    });
-    ApiVersionsResponse::default().with_api_keys(keys.collect())
+/// What this broker speaks, or INVALID_REQUEST to a client that says who it is in a way that no log line should show.
+pub fn api_versions(request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
+    let is_legal = |name: &str| {
+        let ends = [name.bytes().next(), name.bytes().last()];
+        let is_alphanumeric = |byte: &Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+        ends.iter().all(is_alphanumeric)
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+    };
+    if version >= 3 && !(is_legal(&request.client_software_name) && is_legal(&request.client_software_version)) {
+        return ApiVersionsResponse::default().with_error_code(ErrorCode::INVALID_REQUEST.0);
+    }
+    ApiVersionsResponse::default().with_api_keys(api::APIS.iter().map(wire_row).collect())
+}
+
+/// The answer, in version 0, to ApiVersions in a version that we do not know: which ones we do (KIP-511).
+pub fn unsupported_version() -> ApiVersionsResponse {
+    let own = api::find(ApiKey::ApiVersions as i16).expect("a row of the table");
+    ApiVersionsResponse::default()
+        .with_error_code(ErrorCode::UNSUPPORTED_VERSION.0)
+        .with_api_keys(vec![wire_row(own)])
+}
+
+fn wire_row(row: &Api) -> ApiVersion {
+    ApiVersion::default()
+        .with_api_key(row.key as i16)
+        .with_min_version(row.advertised_min)
+        .with_max_version(row.max)
 }
 
 /// Brokers that live, topics with their leaders. `controller` is a broker that passes requests on to the controller.
@@ -117,74 +136,43 @@ fn describe(topic: &Topic, image: &MetadataImage) -> MetadataResponseTopic {
         .with_partitions(partitions.collect())
 }
 
+/// Endpoint types of DescribeCluster.
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
+
 /// The brokers and who passes on to the controller.
 pub fn describe_cluster(
+    request: &DescribeClusterRequest,
     image: &MetadataImage,
     cluster_id: &str,
     controller: Option<NodeId>,
 ) -> DescribeClusterResponse {
-    let brokers = image.brokers.values().filter(|broker| !broker.fenced).map(|broker| {
+    let refuse = |code: ErrorCode, message: &'static str| {
+        DescribeClusterResponse::default()
+            .with_error_code(code.0)
+            .with_error_message(Some(StrBytes::from_static_str(message)))
+    };
+    match request.endpoint_type {
+        BROKERS => {}
+        CONTROLLERS => {
+            let message =
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            return refuse(ErrorCode::MISMATCHED_ENDPOINT_TYPE, message);
+        }
+        _ => return refuse(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, "Unsupported endpoint type"),
+    }
+    let shown = |broker: &&BrokerRegistration| request.include_fenced_brokers || !broker.fenced;
+    let brokers = image.brokers.values().filter(shown).map(|broker| {
         DescribeClusterBroker::default()
             .with_broker_id(BrokerId(broker.id.0))
             .with_host(text(&broker.host))
             .with_port(i32::from(broker.port))
             .with_rack(broker.rack.as_deref().map(text))
+            .with_is_fenced(broker.fenced)
     });
     DescribeClusterResponse::default()
+        .with_error_message(None)
         .with_cluster_id(text(cluster_id))
         .with_controller_id(wire_id(controller))
         .with_brokers(brokers.collect())
-}
-
-/// Type of a topic in config requests.
-const RESOURCE_TOPIC: i8 = 2;
-/// `DYNAMIC_TOPIC_CONFIG` and `DEFAULT_CONFIG` of DescribeConfigs.
-const SOURCE_TOPIC: i8 = 1;
-const SOURCE_DEFAULT: i8 = 5;
-
-/// The properties of topics, own ones and defaults.
-pub fn describe_configs(
-    request: &DescribeConfigsRequest,
-    image: &MetadataImage,
-    settings: &crate::config::Settings,
-) -> DescribeConfigsResponse {
-    let results = request.resources.iter().map(|resource| {
-        let result = DescribeConfigsResult::default()
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone());
-        if resource.resource_type != RESOURCE_TOPIC {
-            return result.with_error_code(ErrorCode::INVALID_REQUEST.0);
-        }
-        if image.topic(&resource.resource_name).is_none() {
-            return result.with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0);
-        }
-        let own = image
-            .configs
-            .get(resource.resource_name.as_str())
-            .cloned()
-            .unwrap_or_default();
-        let config = crate::config::TopicConfig::of(settings, &own);
-        let configs = crate::config::TopicConfig::NAMES.iter().filter(|name| {
-            resource
-                .configuration_keys
-                .as_ref()
-                .is_none_or(|keys| keys.iter().any(|key| key.as_str() == **name))
-        });
-        result.with_configs(
-            configs
-                .map(|name| {
-                    let value = config.get(name).expect("a name of the list");
-                    DescribeConfigsResourceResult::default()
-                        .with_name(StrBytes::from_static_str(name))
-                        .with_value(Some(StrBytes::from_string(value.to_string())))
-                        .with_config_source(if own.contains_key(*name) {
-                            SOURCE_TOPIC
-                        } else {
-                            SOURCE_DEFAULT
-                        })
-                })
-                .collect(),
-        )
-    });
-    DescribeConfigsResponse::default().with_results(results.collect())
 }

@@ -17,6 +17,8 @@
 mod active;
 mod api;
 mod apply;
+mod configs;
+mod describe_topics;
 mod identity;
 mod lifecycle;
 mod listener;

@@ -4,15 +4,16 @@
 //! is closed, which every client takes as "try somewhere else".
 
 use crate::wire::error::ErrorCode;
+use kafka_protocol::messages::alter_configs_response;
 use kafka_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{
-    AllocateProducerIdsResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse, CreatePartitionsResponse,
-    CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse, IncrementalAlterConfigsResponse, RequestKind,
-    ResponseKind,
+    AllocateProducerIdsResponse, AlterConfigsResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse,
+    CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse,
+    IncrementalAlterConfigsResponse, RequestKind, ResponseKind,
 };
 
 /// NOT_CONTROLLER for `request`.
@@ -56,6 +57,15 @@ pub fn not_controller(request: &RequestKind) -> Option<ResponseKind> {
             CreatePartitionsResponse::default()
                 .with_results(results.collect())
                 .into()
+        }
+        RequestKind::AlterConfigs(request) => {
+            let results = request.resources.iter().map(|resource| {
+                alter_configs_response::AlterConfigsResourceResponse::default()
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name.clone())
+                    .with_error_code(code)
+            });
+            AlterConfigsResponse::default().with_responses(results.collect()).into()
         }
         RequestKind::IncrementalAlterConfigs(request) => {
             let results = request.resources.iter().map(|resource| {

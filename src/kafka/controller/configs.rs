@@ -2,17 +2,21 @@
 //!
 //! Guarantees: a value that a topic cannot have is never written; a lower `min.insync.replicas` takes effect on the ELR
 //! in the same decision.
-//! Deliberately not here: properties of single brokers, lists (no property of ours is one), AlterConfigs.
+//! Deliberately not here: properties of single brokers, lists (no property of ours is one).
 //!
-//! Sources: KIP-339; `ConfigurationControlManager`; KIP-966 for the ELR.
+//! Sources: KIP-133 (AlterConfigs replaces them all), KIP-339 (IncrementalAlterConfigs); `ConfigurationControlManager`; KIP-966 for the ELR.
 
 use super::{Batch, Controller, Refusal};
-use crate::config::TopicConfig;
+use crate::config::{DEFAULTS_OF_TOPICS, Settings, TopicConfig};
 use crate::metadata::Record;
 use crate::wire::ErrorCode;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
-use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+use kafka_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    alter_configs_response,
+};
+use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeSet;
 
 const RESOURCE_TOPIC: i8 = 2;
@@ -32,7 +36,57 @@ pub(super) fn validate(name: &str, value: Option<&str>) -> Result<(), Refusal> {
         .map_err(|why| refuse(format!("property `{name}` {why}")))
 }
 
+/// Refuses what the cluster cannot have: a node's property is fixed when its process starts, but for topics' defaults.
+fn validate_of_cluster(name: &str, value: &str) -> Result<(), Refusal> {
+    if !DEFAULTS_OF_TOPICS.iter().any(|(_, node)| *node == name) {
+        let message = format!("Cannot update these configs dynamically: {name}");
+        return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
+    }
+    Settings::default()
+        .set(name, value)
+        .map_err(|why| Refusal::new(ErrorCode::INVALID_REQUEST, format!("property `{name}` {why}")))
+}
+
 impl Controller {
+    /// The properties that are named are set, all others of the resource are removed.
+    pub(super) fn replace_configs(
+        &mut self,
+        request: &AlterConfigsRequest,
+        batch: &mut Batch<'_>,
+    ) -> AlterConfigsResponse {
+        let resources = request.resources.iter().map(|resource| {
+            let set = resource.configs.iter().map(|config| {
+                AlterableConfig::default()
+                    .with_name(config.name.clone())
+                    .with_config_operation(SET)
+                    .with_value(config.value.clone())
+            });
+            let own = self.image.configs.get(resource.resource_name.as_str());
+            let gone = own
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| StrBytes::from_string(name.clone()));
+            let gone = gone.filter(|name| !resource.configs.iter().any(|config| config.name == *name));
+            let delete = gone.map(|name| AlterableConfig::default().with_name(name).with_config_operation(DELETE));
+            AlterConfigsResource::default()
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name.clone())
+                .with_configs(set.chain(delete).collect())
+        });
+        let incremental = IncrementalAlterConfigsRequest::default()
+            .with_resources(resources.collect())
+            .with_validate_only(request.validate_only);
+        let responses = self.alter_configs(&incremental, batch).responses.into_iter();
+        let responses = responses.map(|response| {
+            alter_configs_response::AlterConfigsResourceResponse::default()
+                .with_error_code(response.error_code)
+                .with_error_message(response.error_message)
+                .with_resource_type(response.resource_type)
+                .with_resource_name(response.resource_name)
+        });
+        AlterConfigsResponse::default().with_responses(responses.collect())
+    }
+
     pub(super) fn alter_configs(
         &mut self,
         request: &IncrementalAlterConfigsRequest,
@@ -91,7 +145,7 @@ impl Controller {
                     "Error due to duplicate config keys.",
                 ));
             }
-            let value = new_value(config)?;
+            let value = new_value(config, resource.resource_type)?;
             let current = self
                 .image
                 .configs
@@ -127,12 +181,19 @@ impl Controller {
 }
 
 /// What a property becomes; none if it is removed.
-fn new_value(config: &AlterableConfig) -> Result<Option<String>, Refusal> {
+fn new_value(config: &AlterableConfig, resource_type: i8) -> Result<Option<String>, Refusal> {
     let name = config.name.as_str();
     match config.config_operation {
         SET => {
-            validate(name, config.value.as_deref())?;
-            Ok(config.value.as_ref().map(|value| value.to_string()))
+            let value = config.value.as_deref().ok_or_else(|| {
+                let message = format!("Null value not supported for : {name}");
+                Refusal::new(ErrorCode::INVALID_REQUEST, message)
+            })?;
+            match resource_type {
+                RESOURCE_TOPIC => validate(name, Some(value))?,
+                _ => validate_of_cluster(name, value)?,
+            }
+            Ok(Some(value.to_owned()))
         }
         DELETE => Ok(None),
         APPEND | SUBTRACT => {

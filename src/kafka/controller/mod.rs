@@ -125,6 +125,7 @@ pub fn is_metadata_request(request: &RequestKind) -> bool {
             | RequestKind::DeleteTopics(_)
             | RequestKind::CreatePartitions(_)
             | RequestKind::ElectLeaders(_)
+            | RequestKind::AlterConfigs(_)
             | RequestKind::IncrementalAlterConfigs(_)
             | RequestKind::AllocateProducerIds(_)
     )
@@ -198,6 +199,7 @@ impl Controller {
             RequestKind::DeleteTopics(request) => self.delete_topics(request, &mut batch).into(),
             RequestKind::CreatePartitions(request) => self.create_partitions(request, &mut batch).into(),
             RequestKind::ElectLeaders(request) => self.elect_leaders(request, &mut batch).into(),
+            RequestKind::AlterConfigs(request) => self.replace_configs(request, &mut batch).into(),
             RequestKind::IncrementalAlterConfigs(request) => self.alter_configs(request, &mut batch).into(),
             RequestKind::AllocateProducerIds(request) => self.allocate_producer_ids(request, &mut batch).into(),
             _ => unreachable!("the caller asks is_metadata_request first"),

@@ -31,14 +31,7 @@ impl Departure {
 impl Controller {
     /// A topic's properties: its own, else the cluster's, else the node's.
     pub(super) fn topic_config(&self, own: &BTreeMap<String, String>) -> TopicConfig {
-        match self.image.configs.get("") {
-            None => TopicConfig::of(&self.settings, own),
-            Some(defaults) => {
-                let mut merged = defaults.clone();
-                merged.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
-                TopicConfig::of(&self.settings, &merged)
-            }
-        }
+        TopicConfig::in_cluster(&self.settings, &self.image.configs, Some(own))
     }
 
     fn config_of(&self, topic: Uuid) -> Option<TopicConfig> {

@@ -200,15 +200,9 @@ impl Controller {
         let mut names = crate::config::TopicConfig::NAMES.to_vec();
         names.sort_unstable();
         let describe = |name: &'static str| {
-            let number = config.get(name).unwrap_or_default();
-            let value = if name.ends_with(".enable") {
-                (number != 0).to_string()
-            } else {
-                number.to_string()
-            };
             CreatableTopicConfigs::default()
                 .with_name(StrBytes::from_static_str(name))
-                .with_value(Some(StrBytes::from_string(value)))
+                .with_value(config.text(name).map(StrBytes::from_string))
                 .with_config_source(if own.contains_key(name) {
                     SOURCE_TOPIC
                 } else {

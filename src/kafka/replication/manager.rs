@@ -569,14 +569,5 @@ impl ReplicaManager {
 
 /// A topic's configuration: its own, else the cluster's defaults, else the node's.
 fn topic_config(settings: &Settings, image: &MetadataImage, topic: &str) -> TopicConfig {
-    let own = image.configs.get(topic);
-    match (image.configs.get(""), own) {
-        (None, None) => TopicConfig::of(settings, &BTreeMap::new()),
-        (Some(config), None) | (None, Some(config)) => TopicConfig::of(settings, config),
-        (Some(defaults), Some(own)) => {
-            let mut merged = defaults.clone();
-            merged.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
-            TopicConfig::of(settings, &merged)
-        }
-    }
+    TopicConfig::in_cluster(settings, &image.configs, image.configs.get(topic))
 }

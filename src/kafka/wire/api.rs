@@ -64,6 +64,7 @@ pub const APIS: &[Api] = &[
     api(ApiKey::InitProducerId, 0, 5, of::INIT_PRODUCER_ID),
     api(ApiKey::OffsetForLeaderEpoch, 2, 4, of::OFFSET_FOR_LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, 1, 4, of::DESCRIBE_CONFIGS),
+    api(ApiKey::AlterConfigs, 0, 2, of::ALTER_CONFIGS),
     api(ApiKey::CreatePartitions, 0, 3, of::CREATE_PARTITIONS),
     api(ApiKey::ElectLeaders, 0, 2, of::ELECT_LEADERS),
     api(ApiKey::IncrementalAlterConfigs, 0, 1, of::INCREMENTAL_ALTER_CONFIGS),
@@ -73,9 +74,11 @@ pub const APIS: &[Api] = &[
     api(ApiKey::DescribeQuorum, 0, 2, of::DESCRIBE_QUORUM),
     api(ApiKey::AlterPartition, 2, 3, of::ALTER_PARTITION),
     api(ApiKey::FetchSnapshot, 0, 1, of::FETCH_SNAPSHOT),
+    api(ApiKey::DescribeCluster, 0, 2, of::DESCRIBE_CLUSTER),
     api(ApiKey::BrokerRegistration, 0, 4, of::BROKER_REGISTRATION),
     api(ApiKey::BrokerHeartbeat, 0, 1, of::BROKER_HEARTBEAT),
     api(ApiKey::AllocateProducerIds, 0, 0, of::ALLOCATE_PRODUCER_IDS),
+    api(ApiKey::DescribeTopicPartitions, 0, 0, of::DESCRIBE_TOPIC_PARTITIONS),
 ];
 
 /// Row of each API by its number: position in [`APIS`], or `NONE`. A request is looked up on every frame.

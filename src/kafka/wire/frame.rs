@@ -223,7 +223,7 @@ pub fn api_key_of(request: &RequestKind) -> ApiKey {
     }
     keys! {
         Produce Fetch ListOffsets Metadata ApiVersions CreateTopics DeleteTopics DeleteRecords OffsetForLeaderEpoch
-        DescribeConfigs CreatePartitions ElectLeaders IncrementalAlterConfigs Vote BeginQuorumEpoch EndQuorumEpoch
+        DescribeConfigs CreatePartitions ElectLeaders IncrementalAlterConfigs AlterConfigs Vote BeginQuorumEpoch EndQuorumEpoch
         DescribeQuorum AlterPartition FetchSnapshot BrokerRegistration BrokerHeartbeat InitProducerId FindCoordinator
         JoinGroup SyncGroup Heartbeat LeaveGroup OffsetCommit OffsetFetch AddPartitionsToTxn AddOffsetsToTxn EndTxn
         TxnOffsetCommit WriteTxnMarkers DescribeCluster DescribeProducers DescribeGroups ListGroups DeleteGroups

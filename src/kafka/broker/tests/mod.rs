@@ -1,7 +1,9 @@
 //! One node that is broker and controller, asked over its listener: what a client of `serve` without configuration gets.
 
 mod alone;
+mod describe;
 mod listener;
+
 mod topics;
 
 use super::Broker;

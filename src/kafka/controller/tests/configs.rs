@@ -55,10 +55,10 @@ fn properties_are_set_and_deleted() {
     );
     assert!(!cluster.mirror.configs["t"].contains_key("retention.ms"));
     assert_eq!(
-        alter(&mut cluster, 4, "", &[("retention.ms", SET, Some("9"))], false),
+        alter(&mut cluster, 4, "", &[("log.retention.ms", SET, Some("9"))], false),
         E::NONE
     );
-    assert_eq!(cluster.mirror.configs[""]["retention.ms"], "9");
+    assert_eq!(cluster.mirror.configs[""]["log.retention.ms"], "9");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn nonsense_is_refused_whole() {
     let refused: [(i8, &str, Change<'_>, E); 8] = [
         (2, "t", ("no.such", SET, Some("1")), E::INVALID_CONFIG),
         (2, "t", ("retention.ms", SET, Some("-2")), E::INVALID_CONFIG),
-        (2, "t", ("retention.ms", SET, None), E::INVALID_CONFIG),
+        (2, "t", ("retention.ms", SET, None), E::INVALID_REQUEST),
         (2, "t", ("retention.ms", 2, Some("1")), E::INVALID_CONFIG),
         (2, "t", ("retention.ms", 9, Some("1")), E::INVALID_REQUEST),
         (2, "t", ("segment.ms", SET, Some("9")), E::INVALID_REQUEST),
