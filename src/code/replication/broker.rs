@@ -25,6 +25,7 @@ use std::sync::Arc;
 /// Fetches of replicas, and what goes with them, have these versions.
 const FETCH_VERSION: i16 = 17;
 const LIST_OFFSETS_VERSION: i16 = 9;
+const PRODUCE_VERSION: i16 = 12;
 /// A fetcher that was refused asks again after this; less than any other wait.
 const RETRY_MS: u64 = 1_000;
 
@@ -207,7 +208,8 @@ impl Broker {
             Event::Own(Own::Produce(number)) => {
                 let id = RequestId(FIRST_PRODUCE + u64::from(*number));
                 let request = self.produce_request(*number);
-                self.replicas.produce(id, &request, &self.image, NOW, disk, out)
+                self.replicas
+                    .produce(id, &request, PRODUCE_VERSION, &self.image, NOW, disk, out)
             }
             Event::Own(own @ Own::LookForLag) => self.replicas.on_deadline(own.now(), disk, out),
             Event::Own(Own::Sync) => {

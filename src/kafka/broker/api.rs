@@ -108,7 +108,7 @@ impl Broker {
         let (replicas, image) = (&mut serving.replicas, &self.image);
         match body {
             RequestKind::Produce(request) => {
-                replicas.produce(id, request, image, now, disk, out)?;
+                replicas.produce(id, request, version, image, now, disk, out)?;
                 if request.acks == 0 {
                     return Ok(self.listener.forget(id));
                 }

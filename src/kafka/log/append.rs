@@ -1,13 +1,15 @@
 //! Adding batches: what a leader accepts from a client, what a follower accepts from its leader.
 //!
 //! Guarantees: a call that fails with anything but a disk error has changed nothing. Batches are stored as they came,
-//! but for offset and epoch (and a wrong maximal timestamp, which Kafka's leader corrects too).
+//! but for offset and epoch (and timestamps of the append, or a wrong maximal one, which Kafka's leader corrects too).
+//! Compressed records are not looked into.
 //!
 //! Deliberately unknown: who leads.
 //!
 //! Sources: Kafka's UnifiedLog.append, LogValidator, ProduceRequest.validateRecords; KIP-98, KAFKA-18723.
 
 use super::producer_state::Sequence;
+use super::stamp::stamp;
 use super::{Appended, Log, LogError};
 use crate::disk::Disk;
 use crate::machine::Outbox;
@@ -16,6 +18,9 @@ use crate::types::{LeaderEpoch, METADATA_PARTITION, Now, Offset};
 use crate::wire::ErrorCode;
 use crate::wire::batch::{self, BatchError, BatchHeader};
 use bytes::Bytes;
+
+/// The last of the codecs: gzip 1, snappy 2, lz4 3, zstd 4.
+const ZSTD: i16 = 4;
 
 impl From<BatchError> for LogError {
     fn from(error: BatchError) -> LogError {
@@ -55,6 +60,9 @@ fn check_client(records: &Bytes, max_message_bytes: i64) -> Result<(BatchHeader,
     }
     if header.is_transactional() && header.producer_id < 0 {
         return Err(LogError::Invalid("a transaction comes with a producer id"));
+    }
+    if header.compression() > ZSTD {
+        return Err(LogError::UnsupportedCompression);
     }
     if header.compression() != 0 {
         return Ok((header, None));
@@ -96,18 +104,14 @@ impl Log {
             if header.size() as i64 > self.config.segment_bytes {
                 return Err(LogError::TooLarge);
             }
+            let stamped = stamp(records, &header, real_max, &self.config, now.wall_ms)?;
             if header.producer_id >= 0
                 && let Some(known) = self.check_producer(&header, out)?
             {
                 return Ok(known);
             }
             self.touch(now, disk);
-            match real_max {
-                None => self.append_assigned(records, epoch, now, disk, out)?,
-                Some(max) => {
-                    self.append_assigned(&batch::with_max_timestamp(records, max), epoch, now, disk, out)?;
-                }
-            }
+            self.append_assigned(stamped.as_ref().unwrap_or(records), epoch, now, disk, out)?;
         }
         self.flush_if_due(base_offset, now, out);
         Ok(Appended {

@@ -30,6 +30,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod stamp;
 mod tail;
 mod truncate;
 
@@ -70,6 +71,10 @@ pub enum LogError {
     InvalidProducerEpoch,
     /// INVALID_TXN_STATE: it belongs to no transaction that anybody has begun.
     InvalidTransactionState,
+    /// INVALID_TIMESTAMP: index and reason of the records.
+    InvalidTimestamps(Vec<(i32, String)>),
+    /// UNSUPPORTED_COMPRESSION_TYPE.
+    UnsupportedCompression,
     /// A follower was sent offsets that do not continue its log.
     NotContiguous {
         /// The log end, or the end of the batch before.
@@ -198,6 +203,11 @@ impl Log {
     /// Whose log it is.
     pub fn partition(&self) -> TopicPartition {
         self.partition
+    }
+
+    /// Whether its records have the time of their append, by the leader's clock.
+    pub fn stamps_appends(&self) -> bool {
+        self.config.message_timestamp_type == 1
     }
 
     /// First offset.
@@ -340,6 +350,10 @@ impl std::fmt::Display for LogError {
             LogError::OutOfOrderSequence => f.write_str("a producer's sequence is out of order"),
             LogError::InvalidProducerEpoch => f.write_str("a producer's epoch is old"),
             LogError::InvalidTransactionState => f.write_str("there is no such transaction"),
+            LogError::InvalidTimestamps(_) => {
+                f.write_str("One or more records have been rejected due to invalid timestamp")
+            }
+            LogError::UnsupportedCompression => f.write_str("this compression is not known in this version"),
             LogError::NotContiguous { expected, got } => {
                 write!(f, "offset {got} does not follow; expected was {expected}")
             }

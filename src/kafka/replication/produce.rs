@@ -19,12 +19,14 @@ use crate::metadata::MetadataImage;
 use crate::note::{Note, PartitionState};
 use crate::rules::Rule;
 use crate::types::{LeaderEpoch, Now, Offset, RequestId, TopicPartition, Uuid};
+use crate::wire::batch::BatchHeader;
 use bytes::Bytes;
 use kafka_protocol::messages::produce_request::ProduceRequest;
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{BrokerId, TopicName};
+use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 
 /// What was appended for one partition.
@@ -34,12 +36,24 @@ struct Append {
     last_offset: Offset,
     leader_epoch: LeaderEpoch,
     log_start_offset: Offset,
+    /// Milliseconds, where the topic's timestamps are those of the append.
+    append_time: Option<i64>,
+}
+
+/// What a refusal says beside its code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Why {
+    /// The leader that the client should turn to, and its epoch.
+    leader: Option<(i32, i32)>,
+    message: Option<String>,
+    /// Index in the batch and reason, where single records are at fault (KIP-467).
+    records: Vec<(i32, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Progress {
     /// Nothing will change it any more.
-    Decided(i16, Option<Append>, Option<(i32, i32)>),
+    Decided(i16, Option<Append>, Why),
     /// Waits for the high watermark (`acks=all`) or until the append has returned (`acks=1`).
     Waiting(Append),
 }
@@ -74,7 +88,7 @@ impl WaitingProduce {
             .map(|(name, id)| TopicProduceResponse::default().with_name(name).with_topic_id(id))
             .collect();
         for part in self.parts {
-            let Progress::Decided(error_code, append, leader) = part.progress else {
+            let Progress::Decided(error_code, append, why) = part.progress else {
                 unreachable!("answered before it was decided");
             };
             let mut response = PartitionProduceResponse::default()
@@ -84,8 +98,16 @@ impl WaitingProduce {
             if let Some(append) = append.filter(|_| error_code == codes::NONE) {
                 response.base_offset = append.base_offset;
                 response.log_start_offset = append.log_start_offset;
+                response.log_append_time_ms = append.append_time.unwrap_or(-1);
             }
-            if let Some((id, epoch)) = leader {
+            let error = |(index, message): (i32, String)| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(index)
+                    .with_batch_index_error_message(Some(StrBytes::from_string(message)))
+            };
+            response.record_errors = why.records.into_iter().map(error).collect();
+            response.error_message = why.message.map(StrBytes::from_string);
+            if let Some((id, epoch)) = why.leader {
                 response.current_leader = LeaderIdAndEpoch::default()
                     .with_leader_id(BrokerId(id))
                     .with_leader_epoch(epoch);
@@ -98,10 +120,12 @@ impl WaitingProduce {
 
 impl ReplicaManager {
     /// A client's records. Answered at once, or later from the purgatory, or never (`acks=0`).
+    #[allow(clippy::too_many_arguments)] // A request handler: id, request, version, and what every step is given.
     pub fn produce(
         &mut self,
         id: RequestId,
         request: &ProduceRequest,
+        version: i16,
         image: &MetadataImage,
         now: Now,
         disk: &mut dyn Disk,
@@ -126,13 +150,20 @@ impl ReplicaManager {
                     partition: partition.index,
                 });
                 let progress = match id {
-                    None if data.topic_id.is_nil() => Progress::Decided(codes::UNKNOWN_TOPIC_OR_PARTITION, None, None),
-                    None => Progress::Decided(codes::UNKNOWN_TOPIC_ID, None, None),
-                    Some(_) if !(-1..=1).contains(&acks) => Progress::Decided(codes::INVALID_REQUIRED_ACKS, None, None),
+                    None if data.topic_id.is_nil() => {
+                        Progress::Decided(codes::UNKNOWN_TOPIC_OR_PARTITION, None, Why::default())
+                    }
+                    None => Progress::Decided(codes::UNKNOWN_TOPIC_ID, None, Why::default()),
+                    Some(_) if !(-1..=1).contains(&acks) => {
+                        Progress::Decided(codes::INVALID_REQUIRED_ACKS, None, Why::default())
+                    }
+                    Some(_) if version < ZSTD_SINCE && is_zstd(partition.records.as_ref()) => {
+                        Progress::Decided(codes::UNSUPPORTED_COMPRESSION_TYPE, None, Why::default())
+                    }
                     Some(id) => match self.append(id, partition.records.as_ref(), acks, now, disk, out)? {
-                        Ok(append) if acks == 0 => Progress::Decided(codes::NONE, Some(append), None),
+                        Ok(append) if acks == 0 => Progress::Decided(codes::NONE, Some(append), Why::default()),
                         Ok(append) => Progress::Waiting(append),
-                        Err(code) => refusal(code, id, image),
+                        Err((code, why)) => refusal(code, why, id, image),
                     },
                 };
                 let part = Part {
@@ -178,17 +209,17 @@ impl ReplicaManager {
         now: Now,
         disk: &mut dyn Disk,
         out: &mut Outbox,
-    ) -> Result<Result<Append, i16>, LogError> {
+    ) -> Result<Result<Append, (i16, Why)>, LogError> {
         let takes_records = self.takes_records();
         let partition = self.partitions.get_mut(&id);
         let Some(partition) = partition.filter(|partition| partition.is_leader() && takes_records) else {
-            return Ok(Err(codes::NOT_LEADER_OR_FOLLOWER));
+            return Ok(Err((codes::NOT_LEADER_OR_FOLLOWER, Why::default())));
         };
         if acks == -1 && partition.is_under_min_isr() {
-            return Ok(Err(codes::NOT_ENOUGH_REPLICAS));
+            return Ok(Err((codes::NOT_ENOUGH_REPLICAS, Why::default())));
         }
         let Some(records) = records else {
-            return Ok(Err(codes::INVALID_RECORD));
+            return Ok(Err((codes::INVALID_RECORD, Why::default())));
         };
         let leader_epoch = partition.leader_epoch();
         match partition.log.append_as_leader(records, leader_epoch, now, disk, out) {
@@ -197,8 +228,30 @@ impl ReplicaManager {
                 last_offset: appended.last_offset,
                 leader_epoch,
                 log_start_offset: partition.log.log_start_offset(),
+                append_time: partition.log.stamps_appends().then_some(now.wall_ms),
             })),
-            Err(error) => Ok(Err(code_of(error)?)),
+            Err(LogError::InvalidTimestamps(records)) => {
+                let message = LogError::InvalidTimestamps(Vec::new()).to_string();
+                let message = Some(message);
+                Ok(Err((
+                    codes::INVALID_TIMESTAMP,
+                    Why {
+                        message,
+                        records,
+                        leader: None,
+                    },
+                )))
+            }
+            Err(error) => {
+                let message = Some(error.to_string());
+                Ok(Err((
+                    code_of(error)?,
+                    Why {
+                        message,
+                        ..Why::default()
+                    },
+                )))
+            }
         }
     }
 
@@ -273,7 +326,7 @@ impl ReplicaManager {
                 }
                 Some(_) => codes::NONE,
             };
-            part.progress = Progress::Decided(code, Some(*append), None);
+            part.progress = Progress::Decided(code, Some(*append), Why::default());
             note_answer(part, waiting.acks, &self.partitions, out);
         }
     }
@@ -302,7 +355,7 @@ impl ReplicaManager {
             };
             for part in &mut waiting.parts {
                 if let Progress::Waiting(append) = part.progress {
-                    part.progress = Progress::Decided(codes::REQUEST_TIMED_OUT, Some(append), None);
+                    part.progress = Progress::Decided(codes::REQUEST_TIMED_OUT, Some(append), Why::default());
                     note_answer(part, waiting.acks, &self.partitions, out);
                 }
             }
@@ -322,6 +375,15 @@ impl Default for WaitingProduce {
     }
 }
 
+/// The first version of Produce whose clients may compress with zstd (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+const ZSTD: i16 = 4;
+
+fn is_zstd(records: Option<&Bytes>) -> bool {
+    let header = records.and_then(|records| BatchHeader::parse(records).ok());
+    header.is_some_and(|header| header.compression() == ZSTD)
+}
+
 fn appended_to(part: &Part) -> Option<TopicPartition> {
     match part.progress {
         Progress::Waiting(_) | Progress::Decided(_, Some(_), _) => part.id,
@@ -330,13 +392,13 @@ fn appended_to(part: &Part) -> Option<TopicPartition> {
 }
 
 /// An error, with the leader that the client should turn to.
-fn refusal(code: i16, id: TopicPartition, image: &MetadataImage) -> Progress {
+fn refusal(code: i16, mut why: Why, id: TopicPartition, image: &MetadataImage) -> Progress {
     let Some(state) = image.partition(id) else {
-        return Progress::Decided(codes::UNKNOWN_TOPIC_OR_PARTITION, None, None);
+        return Progress::Decided(codes::UNKNOWN_TOPIC_OR_PARTITION, None, Why::default());
     };
-    let leader = (code == codes::NOT_LEADER_OR_FOLLOWER)
+    why.leader = (code == codes::NOT_LEADER_OR_FOLLOWER)
         .then_some((state.leader.map_or(-1, |leader| leader.0), state.leader_epoch.0));
-    Progress::Decided(code, None, leader)
+    Progress::Decided(code, None, why)
 }
 
 fn note_answer(part: &Part, acks: i16, partitions: &BTreeMap<TopicPartition, Partition>, out: &mut Outbox) {
@@ -368,6 +430,8 @@ pub(super) fn code_of(error: LogError) -> Result<i16, LogError> {
         LogError::Corrupt => codes::CORRUPT_MESSAGE,
         LogError::TooLarge => codes::MESSAGE_TOO_LARGE,
         LogError::Invalid(_) => codes::INVALID_RECORD,
+        LogError::InvalidTimestamps(_) => codes::INVALID_TIMESTAMP,
+        LogError::UnsupportedCompression => codes::UNSUPPORTED_COMPRESSION_TYPE,
         LogError::NotContiguous { .. } => codes::INVALID_RECORD,
         LogError::OutOfOrderSequence => codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
         LogError::InvalidProducerEpoch => codes::INVALID_PRODUCER_EPOCH,

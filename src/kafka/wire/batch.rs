@@ -561,12 +561,16 @@ pub fn patch(batch: &mut [u8], base_offset: Offset, epoch: LeaderEpoch) {
     batch[EPOCH_AT..MAGIC_AT].copy_from_slice(&epoch.0.to_be_bytes());
 }
 
-/// A copy whose header has the largest timestamp that its records really have, with a new checksum. Kafka's leader
-/// corrects a client's header in the same way instead of refusing it.
-pub fn with_max_timestamp(batch: &Bytes, max_timestamp: i64) -> Bytes {
+/// A copy whose header has this largest timestamp, which is that of all records if it is the time of the append, with a
+/// new checksum. Kafka's leader corrects a client's header in the same way instead of refusing it.
+pub fn with_max_timestamp(batch: &Bytes, max_timestamp: i64, is_append_time: bool) -> Bytes {
     assert!(batch.len() >= HEADER_LEN, "only a checked batch is corrected");
     let mut out = BytesMut::from(&batch[..]);
     out[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&max_timestamp.to_be_bytes());
+    // The type is a bit of the attributes' lower byte.
+    let attributes = &mut out[ATTRIBUTES_AT + 1];
+    *attributes &= !(LOG_APPEND_TIME as u8);
+    *attributes |= if is_append_time { LOG_APPEND_TIME as u8 } else { 0 };
     seal(&mut out);
     out.freeze()
 }
@@ -811,7 +815,7 @@ mod tests {
 
     #[test]
     fn corrected_timestamp_has_a_good_checksum() {
-        let batch = with_max_timestamp(&sample(), 7);
+        let batch = with_max_timestamp(&sample(), 7, false);
         assert_eq!(check(&batch).unwrap().max_timestamp, 7);
     }
 

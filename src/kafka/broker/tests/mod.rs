@@ -3,6 +3,7 @@
 mod alone;
 mod describe;
 mod listener;
+mod produce;
 
 mod topics;
 

@@ -59,7 +59,7 @@ impl World {
             .with_timeout_ms(timeout_ms)
             .with_topic_data(vec![topic]);
         self.step(to, |manager, image, now, disk, out| {
-            manager.produce(id, &request, image, now, disk, out).unwrap();
+            manager.produce(id, &request, 12, image, now, disk, out).unwrap();
         });
         id
     }

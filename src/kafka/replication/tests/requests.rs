@@ -77,7 +77,7 @@ fn what_cannot_be_produced() {
         .with_partition_data(vec![Default::default()]);
     let request = ProduceRequest::default().with_acks(1).with_topic_data(vec![topic]);
     world.step(1, |manager, image, now, disk, out| {
-        manager.produce(id, &request, image, now, disk, out).unwrap()
+        manager.produce(id, &request, 12, image, now, disk, out).unwrap()
     });
     assert_eq!(world.produced(id), Some((codes::UNKNOWN_TOPIC_OR_PARTITION, -1)));
 }
