@@ -167,6 +167,8 @@ settings! {
         leader_imbalance_check_interval_ms: "leader.imbalance.check.interval.ms" = 300_000, 0, i64::MAX;
         /// 1: a topic that a client asks for by name is created if it does not exist.
         auto_create_topics_enable: "auto.create.topics.enable" = 1, 0, 1;
+        /// Most fetch sessions at once (KIP-227).
+        max_incremental_fetch_session_cache_slots: "max.incremental.fetch.session.cache.slots" = 1_000, 0, i32::MAX as i64;
         /// Partitions that one answer to DescribeTopicPartitions holds at most.
         max_request_partition_size_limit: "max.request.partition.size.limit" = 2_000, 1, i32::MAX as i64;
         /// Partitions of a topic that is created without a number.

@@ -40,6 +40,8 @@ pub const INVALID_TXN_STATE: i16 = ErrorCode::INVALID_TXN_STATE.0;
 pub const OPERATION_NOT_ATTEMPTED: i16 = ErrorCode::OPERATION_NOT_ATTEMPTED.0;
 /// No fetch session of this id.
 pub const FETCH_SESSION_ID_NOT_FOUND: i16 = ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0;
+/// A request of a session whose turn it is not.
+pub const INVALID_FETCH_SESSION_EPOCH: i16 = ErrorCode::INVALID_FETCH_SESSION_EPOCH.0;
 /// The leader epoch of the request is older than ours.
 pub const FENCED_LEADER_EPOCH: i16 = ErrorCode::FENCED_LEADER_EPOCH.0;
 /// The leader epoch of the request is newer than ours.
@@ -54,6 +56,8 @@ pub const INVALID_RECORD: i16 = ErrorCode::INVALID_RECORD.0;
 pub const INVALID_UPDATE_VERSION: i16 = ErrorCode::INVALID_UPDATE_VERSION.0;
 /// No topic of this id.
 pub const UNKNOWN_TOPIC_ID: i16 = ErrorCode::UNKNOWN_TOPIC_ID.0;
+/// A session that names topics by id goes on with names, or the other way round.
+pub const FETCH_SESSION_TOPIC_ID_ERROR: i16 = ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR.0;
 /// The change was made, and with it the leader went.
 pub const NEW_LEADER_ELECTED: i16 = ErrorCode::NEW_LEADER_ELECTED.0;
 /// A broker of the new ISR is fenced, leaving, or another incarnation.

@@ -8,7 +8,7 @@
 //! Guarantees: consumers read below the high watermark, followers to the log end; a follower is credited with what it
 //! asks for only if its log agrees with ours up to there (KAFKA-13141), once for a request, before it waits; at least
 //! one batch is returned whatever the size limits say.
-//! It deliberately does not know fetch sessions: every request is a full one, session 0.
+//! It does not know what a client has heard before: that is its session's (`sessions.rs`).
 //!
 //! Sources: Kafka's ReplicaManager.fetchMessages, Partition.fetchRecords, DelayedFetch; KIP-74, KIP-392, KIP-516,
 //! KIP-595, KIP-903, KIP-951.
@@ -17,6 +17,7 @@ use super::codes;
 use super::manager::ReplicaManager;
 use super::partition::Partition;
 use super::produce::code_of;
+use super::sessions::{Asked, Course};
 use crate::disk::Disk;
 use crate::log::LogError;
 use crate::machine::Outbox;
@@ -24,7 +25,7 @@ use crate::metadata::MetadataImage;
 use crate::rules::Rule;
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Now, Offset, RequestId, TopicPartition, Uuid};
 use bytes::Bytes;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
+use kafka_protocol::messages::fetch_request::FetchRequest;
 use kafka_protocol::messages::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
@@ -64,7 +65,11 @@ struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WaitingFetch {
     params: Params,
+    course: Course,
     topics: Vec<(TopicName, Uuid)>,
+    /// As the client, or its session, has named them.
+    asked: Vec<Asked>,
+    /// One for each of these.
     targets: Vec<Target>,
 }
 
@@ -109,22 +114,23 @@ impl ReplicaManager {
         disk: &mut dyn Disk,
         out: &mut Outbox,
     ) -> Result<(), LogError> {
-        if request.session_id != 0 {
-            // We never opened one. The client starts again with a full request.
-            out.reply(
-                id,
-                FetchResponse::default().with_error_code(codes::FETCH_SESSION_ID_NOT_FOUND),
-            );
-            return Ok(());
-        }
-        let fetch = self.parse(request, version, image);
+        let replica = replica_of(request, version);
+        let (course, asked) = match self.sessions.enter(request, version, replica.is_some(), now.mono) {
+            Ok(entered) => entered,
+            Err(code) => {
+                out.reply(id, FetchResponse::default().with_error_code(code));
+                return Ok(());
+            }
+        };
+        let fetch = self.parse(request, version, replica, course, asked, image);
         let answer = self.read_all(&fetch, true, now, disk, out)?;
         for id in &answer.moved {
             self.complete(*id, now, disk, out)?;
         }
         let enough = answer.urgent || answer.bytes >= fetch.params.min_bytes;
         if enough || request.max_wait_ms <= 0 || fetch.targets.is_empty() {
-            out.reply(id, respond(fetch, answer.data));
+            let response = self.respond(fetch, answer.data, now);
+            out.reply(id, response);
         } else {
             let deadline = now.mono.plus_ms(u64::from(request.max_wait_ms.unsigned_abs()));
             let keys = fetch.targets.iter().filter_map(|target| target.id.ok()).collect();
@@ -133,14 +139,15 @@ impl ReplicaManager {
         self.end_step(now, disk, out)
     }
 
-    fn parse(&self, request: &FetchRequest, version: i16, image: &MetadataImage) -> WaitingFetch {
-        let state = &request.replica_state;
-        let (replica, epoch) = if version >= 15 {
-            (state.replica_id.0, state.replica_epoch)
-        } else {
-            (request.replica_id.0, -1)
-        };
-        let replica = (replica >= 0).then_some((NodeId(replica), BrokerEpoch(epoch)));
+    fn parse(
+        &self,
+        request: &FetchRequest,
+        version: i16,
+        replica: Option<(NodeId, BrokerEpoch)>,
+        course: Course,
+        asked: Vec<Asked>,
+        image: &MetadataImage,
+    ) -> WaitingFetch {
         let from_replicas = self.settings.replica_selector_rack_aware == 1 && version >= 11;
         let params = Params {
             replica,
@@ -151,34 +158,38 @@ impl ReplicaManager {
             rack: request.rack_id.clone(),
             leader_only: replica.is_some() || !from_replicas,
         };
-        let mut fetch = WaitingFetch {
-            params,
-            topics: Vec::new(),
-            targets: Vec::new(),
-        };
-        for (topic, data) in request.topics.iter().enumerate() {
+        let mut topics: Vec<(TopicName, Uuid)> = Vec::with_capacity(request.topics.len());
+        let mut targets = Vec::with_capacity(asked.len());
+        for asked in &asked {
+            let is_next = |(name, id): &(TopicName, Uuid)| *name == asked.name && *id == asked.topic_id;
+            if !topics.last().is_some_and(is_next) {
+                topics.push((asked.name.clone(), asked.topic_id));
+            }
             let topic_id = if version >= 13 {
-                Some(data.topic_id)
+                Some(asked.topic_id)
                     .filter(|id| image.topics.contains_key(id))
                     .ok_or(codes::UNKNOWN_TOPIC_ID)
             } else {
                 image
                     .topic_ids
-                    .get(data.topic.as_str())
+                    .get(asked.name.as_str())
                     .copied()
                     .ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)
             };
-            fetch.topics.push((data.topic.clone(), data.topic_id));
-            fetch.targets.extend(data.partitions.iter().map(|partition| {
-                let id = topic_id.map(|topic| TopicPartition {
-                    topic,
-                    partition: partition.partition,
-                });
-                let known = id.and_then(|id| image.partition(id).map(|_| id).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION));
-                target(topic, known, partition)
-            }));
+            let id = topic_id.map(|topic| TopicPartition {
+                topic,
+                partition: asked.index,
+            });
+            let known = id.and_then(|id| image.partition(id).map(|_| id).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION));
+            targets.push(target(topics.len() - 1, known, asked));
         }
-        fetch
+        WaitingFetch {
+            params,
+            course,
+            topics,
+            asked,
+            targets,
+        }
     }
 
     fn read_all(
@@ -431,22 +442,59 @@ impl ReplicaManager {
     ) -> Result<(), LogError> {
         if let Some(fetch) = self.fetches.remove(request) {
             let answer = self.read_all(&fetch, false, now, disk, out)?;
-            out.reply(request, respond(fetch, answer.data));
+            let response = self.respond(fetch, answer.data, now);
+            out.reply(request, response);
         }
         Ok(())
     }
+
+    /// The answer, without what the client's session says that it knows.
+    fn respond(&mut self, fetch: WaitingFetch, data: Vec<PartitionData>, now: Now) -> FetchResponse {
+        let WaitingFetch {
+            course,
+            topics,
+            asked,
+            targets,
+            ..
+        } = fetch;
+        let slots = self.settings.max_incremental_fetch_session_cache_slots as usize;
+        let data = data.into_iter().map(Some).collect();
+        let (mut response, data) = self
+            .sessions
+            .answer(course, asked, data, slots, &mut self.entropy, now.mono);
+        let mut responses: Vec<FetchableTopicResponse> = (topics.into_iter())
+            .map(|(name, id)| FetchableTopicResponse::default().with_topic(name).with_topic_id(id))
+            .collect();
+        for (target, data) in targets.iter().zip(data) {
+            responses[target.topic].partitions.extend(data);
+        }
+        responses.retain(|topic| !topic.partitions.is_empty());
+        response.responses = responses;
+        response
+    }
 }
 
-fn target(topic: usize, id: Result<TopicPartition, i16>, partition: &FetchPartition) -> Target {
+/// The follower that asks, and its incarnation if it says so; none for a consumer.
+fn replica_of(request: &FetchRequest, version: i16) -> Option<(NodeId, BrokerEpoch)> {
+    let state = &request.replica_state;
+    let (replica, epoch) = if version >= 15 {
+        (state.replica_id.0, state.replica_epoch)
+    } else {
+        (request.replica_id.0, -1)
+    };
+    (replica >= 0).then_some((NodeId(replica), BrokerEpoch(epoch)))
+}
+
+fn target(topic: usize, id: Result<TopicPartition, i16>, partition: &Asked) -> Target {
     Target {
         topic,
-        index: partition.partition,
+        index: partition.index,
         id,
         fetch_offset: partition.fetch_offset,
         current_leader_epoch: some_epoch(partition.current_leader_epoch),
         last_fetched_epoch: some_epoch(partition.last_fetched_epoch),
         log_start_offset: partition.log_start_offset,
-        max_bytes: bytes_of(partition.partition_max_bytes),
+        max_bytes: bytes_of(partition.max_bytes),
     }
 }
 
@@ -492,15 +540,4 @@ fn look(
         Ok(records) => Ok((false, records.len())),
         Err(error) => code_of(error).map(|_| (true, 0)),
     }
-}
-
-fn respond(fetch: WaitingFetch, data: Vec<PartitionData>) -> FetchResponse {
-    let mut responses: Vec<FetchableTopicResponse> = (fetch.topics.into_iter())
-        .map(|(name, id)| FetchableTopicResponse::default().with_topic(name).with_topic_id(id))
-        .collect();
-    assert!(data.len() == fetch.targets.len(), "one answer for each partition");
-    for (target, data) in fetch.targets.iter().zip(data) {
-        responses[target.topic].partitions.push(data);
-    }
-    FetchResponse::default().with_responses(responses)
 }

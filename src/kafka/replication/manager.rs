@@ -24,6 +24,7 @@ use super::identity::{self, Identities};
 use super::partition::{Partition, Transition};
 use super::produce::WaitingProduce;
 use super::purgatory::Purgatory;
+use super::sessions::Sessions;
 use super::truncation::Strategy;
 use crate::config::{NodeConfig, Settings, TopicConfig};
 use crate::disk::Disk;
@@ -85,13 +86,14 @@ pub struct ReplicaManager {
     pub(super) produces: Purgatory<WaitingProduce>,
     pub(super) fetches: Purgatory<WaitingFetch>,
     pub(super) deletes: Purgatory<WaitingDelete>,
+    pub(super) sessions: Sessions,
     pub(super) alter: AlterPartitionQueue,
     pub(super) checkpoints: Checkpoints,
     pub(super) log_deadlines: BTreeSet<(Nanos, TopicPartition)>,
     pub(super) ticks: Ticks,
     pub(super) stopping: Stopping,
     pub(super) unflushed: BTreeSet<TopicPartition>,
-    entropy: Entropy,
+    pub(super) entropy: Entropy,
 }
 
 impl ReplicaManager {
@@ -112,6 +114,7 @@ impl ReplicaManager {
             produces: Purgatory::default(),
             fetches: Purgatory::default(),
             deletes: Purgatory::default(),
+            sessions: Sessions::default(),
             alter: AlterPartitionQueue::default(),
             checkpoints: Checkpoints::default(),
             log_deadlines: BTreeSet::new(),

@@ -27,6 +27,7 @@ mod partition;
 mod produce;
 mod progress;
 mod purgatory;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod truncation;

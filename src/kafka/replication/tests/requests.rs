@@ -235,6 +235,7 @@ fn a_fetch_session_is_unknown_and_an_unknown_topic_too() {
     let id = world.fetch(1, &request);
     assert_eq!(world.fetched(id).unwrap().error_code, codes::UNKNOWN_TOPIC_ID);
     request.session_id = 5;
+    request.session_epoch = 3;
     let id = world.fetch(1, &request);
     let ResponseKind::Fetch(response) = &world.replies[&id] else {
         panic!()
