@@ -26,6 +26,24 @@ fn is_metadata_fetch(request: &FetchRequest) -> bool {
 }
 
 impl Broker {
+    /// Handles one request, now or, if this broker is about to lead what it is for, in a moment.
+    pub(super) fn take_up(
+        &mut self,
+        incoming: Incoming,
+        now: Now,
+        disk: &mut dyn Disk,
+        out: &mut Outbox,
+    ) -> Result<Option<ConnId>, LogError> {
+        let now_or_never = match &self.serving {
+            Some(serving) => self.held.hold(incoming, &serving.replicas, &self.image, now),
+            None => Some(incoming),
+        };
+        match now_or_never {
+            Some(incoming) => self.handle(incoming, now, disk, out),
+            None => Ok(None),
+        }
+    }
+
     /// Handles one request. Gives its connection back if the request has no answer at all.
     pub(super) fn handle(
         &mut self,
@@ -84,6 +102,8 @@ impl Broker {
             | RequestKind::CreatePartitions(_)
             | RequestKind::ElectLeaders(_)
             | RequestKind::AlterConfigs(_)
+            | RequestKind::AlterPartitionReassignments(_)
+            | RequestKind::ListPartitionReassignments(_)
             | RequestKind::IncrementalAlterConfigs(_) => self.decide_or_forward(id, version, body, now, disk, out)?,
             // The API table lets nothing else through.
             _ => self.listener.hang_up(id, &mut out.outputs),

@@ -10,7 +10,7 @@
 //!
 //! Sources: KIP-133, KIP-226 (sources and synonyms), KIP-569 (types); `ConfigHelper`.
 
-use crate::config::{DEFAULTS_OF_TOPICS, NodeConfig, Settings, TopicConfig};
+use crate::config::{DEFAULTS_OF_TOPICS, NodeConfig, Settings, TopicConfig, Voter};
 use crate::metadata::MetadataImage;
 use crate::types::flaw_of_topic_name;
 use crate::wire::error::ErrorCode;
@@ -35,6 +35,7 @@ const TYPE_BOOLEAN: i8 = 1;
 const TYPE_STRING: i8 = 2;
 const TYPE_INT: i8 = 3;
 const TYPE_LONG: i8 = 5;
+const TYPE_LIST: i8 = 7;
 
 /// Who says what of one property, the strongest first: name, value, source.
 type Sayings = Vec<(String, String, i8)>;
@@ -152,7 +153,16 @@ fn of_node(image: &MetadataImage, node: &NodeConfig) -> Vec<Entry> {
     };
     let mut entries: Vec<Entry> = Settings::NAMES.iter().map(describe).collect();
     entries.push(fixed("node.id", Some(node.node_id.to_string()), TYPE_INT));
+    entries.push(fixed("broker.id", Some(node.node_id.to_string()), TYPE_INT));
     entries.push(fixed("broker.rack", node.rack.clone(), TYPE_STRING));
+    let listener = format!("PLAINTEXT://{}:{}", node.host, node.port);
+    entries.push(fixed("advertised.listeners", Some(listener), TYPE_STRING));
+    let roles = [("broker", node.is_broker), ("controller", node.is_controller)];
+    let roles: Vec<&str> = roles.iter().filter(|(_, has)| *has).map(|(role, _)| *role).collect();
+    entries.push(fixed("process.roles", Some(roles.join(",")), TYPE_LIST));
+    let voter = |voter: &Voter| format!("{}@{}:{}", voter.id, voter.host, voter.port);
+    let voters: Vec<String> = node.voters.iter().map(voter).collect();
+    entries.push(fixed("controller.quorum.voters", Some(voters.join(",")), TYPE_LIST));
     entries
 }
 

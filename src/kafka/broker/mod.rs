@@ -19,6 +19,7 @@ mod api;
 mod apply;
 mod configs;
 mod describe_topics;
+mod held;
 mod identity;
 mod lifecycle;
 mod listener;
@@ -83,6 +84,7 @@ pub struct Broker {
     /// Clients' requests that the controller decides, by the tag of the call that passed them on.
     forwarded: BTreeMap<u64, Forwarded>,
     topics: topics::Topics,
+    held: held::Held,
     next_forward: u64,
     shutdown: shutdown::Shutdown,
     meta_properties: CheckpointFile,
@@ -158,6 +160,7 @@ impl Broker {
             serving,
             forwarded: BTreeMap::new(),
             topics: topics::Topics::default(),
+            held: held::Held::default(),
             next_forward: 0,
             shutdown: shutdown::Shutdown::default(),
             meta_properties,
@@ -287,6 +290,7 @@ impl Broker {
         [
             self.peers.next_deadline(),
             self.topics.next_deadline(),
+            self.held.next_deadline(),
             self.quorum.next_deadline(),
             self.active.as_ref().and_then(Active::next_deadline),
             serving.and_then(|serving| serving.replicas.next_deadline()),
@@ -349,9 +353,14 @@ impl Broker {
             }
             self.apply_committed(now, disk, out)?;
             self.topics.release(&self.image, now, out);
+            if let Some(serving) = &self.serving {
+                for held in self.held.release(&serving.replicas, &self.image, now) {
+                    ready.extend(self.handle(held, now, disk, out)?);
+                }
+            }
             while let Some(conn) = ready.pop() {
                 if let Some(request) = self.listener.next(conn, out) {
-                    ready.extend(self.handle(request, now, disk, out)?);
+                    ready.extend(self.take_up(request, now, disk, out)?);
                 }
             }
             if out.calls.is_empty() && out.replies.is_empty() && self.answered.is_empty() {

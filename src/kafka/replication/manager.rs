@@ -409,6 +409,17 @@ impl ReplicaManager {
         self.settle_deferred(now, disk, out)
     }
 
+    /// Whether there are partitions that this broker will lead once their own file is durable.
+    pub fn expects_to_lead(&self) -> bool {
+        self.deferred.keys().any(|id| self.will_lead(*id))
+    }
+
+    /// Whether this partition is one of them.
+    pub fn will_lead(&self, id: TopicPartition) -> bool {
+        let state = self.deferred.get(&id);
+        state.is_some_and(|state| state.leader == Some(self.cluster.me)) && self.identities.is_pending(id)
+    }
+
     /// Acts on states whose replica may act now: leaders first, as they are waited for.
     fn settle_deferred(&mut self, now: Now, disk: &mut dyn Disk, out: &mut Outbox) -> Result<(), LogError> {
         let me = self.cluster.me;

@@ -43,6 +43,9 @@ pub(super) struct Node {
     pub notes: Vec<Note>,
     /// What clients were sent, by connection.
     sent: BTreeMap<ConnId, Framer>,
+    /// Syncs that are asked for stay open.
+    pub syncs_rest: bool,
+    open_syncs: Vec<crate::SyncTag>,
     pub closed: Vec<ConnId>,
 }
 
@@ -82,6 +85,8 @@ impl Node {
             ends: BTreeMap::new(),
             notes: Vec::new(),
             sent: BTreeMap::new(),
+            syncs_rest: false,
+            open_syncs: Vec::new(),
             closed: Vec::new(),
         };
         node.settle(out);
@@ -120,6 +125,11 @@ impl Node {
             for output in out.outputs.drain(..) {
                 self.carry_out(output, &mut inputs);
             }
+            if self.syncs_rest {
+                let Some(input) = inputs.pop_front() else { return };
+                self.broker.step(self.now, input, &mut self.disk, &mut out);
+                continue;
+            }
             inputs.extend(
                 self.disk
                     .complete_all()
@@ -152,6 +162,20 @@ impl Node {
         }
     }
 
+    /// Of the syncs that are open, those are done; the others stay open.
+    pub fn complete_syncs(&mut self, which: impl Fn(&crate::SyncTag) -> bool) {
+        let mut open = Vec::new();
+        while let Some(tag) = self.disk.complete_one() {
+            open.push(tag);
+        }
+        open.append(&mut self.open_syncs);
+        let (done, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(which);
+        self.open_syncs = rest;
+        for tag in done {
+            self.input(Input::SyncDone { tag, result: Ok(()) });
+        }
+    }
+
     /// Bytes of a client.
     pub fn send(&mut self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
@@ -180,8 +204,28 @@ impl Node {
         self.ask_in(api::newest(frame::api_key_of(&request)), request)
     }
 
+    /// Asks for a topic of one partition; the answer comes when it comes.
+    pub fn create_unheard(&mut self, topic: &str) {
+        let request = Node::creation_of(topic, &[]).into();
+        self.send(frame::encode_request(5, "test", &request, 7));
+    }
+
+    /// Sends a batch; the answer comes when it comes.
+    pub fn send_produce(&mut self, topic: &str, records: &Bytes) {
+        let request = produce::request_of(topic, records).into();
+        self.send(frame::encode_request(5, "test", &request, 12));
+    }
+
     /// A topic of one partition with these properties.
     pub fn create(&mut self, topic: &str, configs: &[(&str, &str)]) {
+        let request = Node::creation_of(topic, configs);
+        let ResponseKind::CreateTopics(response) = self.ask(request) else {
+            panic!("another answer")
+        };
+        assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    }
+
+    fn creation_of(topic: &str, configs: &[(&str, &str)]) -> CreateTopicsRequest {
         let configs = configs.iter().map(|(name, value)| {
             CreatableTopicConfig::default()
                 .with_name(text(name))
@@ -192,10 +236,6 @@ impl Node {
             .with_num_partitions(1)
             .with_replication_factor(1)
             .with_configs(configs.collect());
-        let request = CreateTopicsRequest::default().with_topics(vec![creatable]);
-        let ResponseKind::CreateTopics(response) = self.ask(request) else {
-            panic!("another answer")
-        };
-        assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+        CreateTopicsRequest::default().with_topics(vec![creatable])
     }
 }

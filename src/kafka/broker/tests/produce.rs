@@ -27,16 +27,19 @@ fn with_attributes(batch: &Bytes, attributes: i16) -> Bytes {
     bytes.freeze()
 }
 
-pub(super) fn produce_in(node: &mut Node, version: i16, topic: &str, records: &Bytes) -> PartitionProduceResponse {
+pub(super) fn request_of(topic: &str, records: &Bytes) -> ProduceRequest {
     let data = PartitionProduceData::default().with_records(Some(records.clone()));
     let data = TopicProduceData::default()
         .with_name(name(topic))
         .with_partition_data(vec![data]);
-    let request = ProduceRequest::default()
+    ProduceRequest::default()
         .with_acks(-1)
         .with_timeout_ms(1_000)
-        .with_topic_data(vec![data]);
-    let ResponseKind::Produce(mut response) = node.ask_in(version, request) else {
+        .with_topic_data(vec![data])
+}
+
+fn produce_in(node: &mut Node, version: i16, topic: &str, records: &Bytes) -> PartitionProduceResponse {
+    let ResponseKind::Produce(mut response) = node.ask_in(version, request_of(topic, records)) else {
         panic!("another answer")
     };
     response.responses[0].partition_responses.remove(0)
