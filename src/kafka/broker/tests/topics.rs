@@ -148,3 +148,27 @@ fn an_answer_waits_until_metadata_can_show_it() {
     topics.release(&empty, now, &mut out);
     assert_eq!((out.replies.len(), topics.next_deadline()), (4, None));
 }
+
+/// The topic is there, but its file is not durable yet: the first record waits for that, and is not sent away.
+#[test]
+fn who_comes_before_the_leader_is_ready_waits_for_it() {
+    let mut node = Node::start(&[]);
+    node.syncs_rest = true;
+    node.create_unheard("t");
+    for _ in 0..20 {
+        // The quorum's own syncs go on, or nothing would be committed.
+        node.complete_syncs(|tag| matches!(tag.owner, crate::SyncOwner::Log(crate::METADATA_PARTITION)));
+    }
+    node.frame().expect("the topic exists");
+    let early = super::produce::batch_at(&[0]);
+    node.send_produce("t", &early);
+    assert_eq!(node.frame(), None, "not yet");
+    node.syncs_rest = false;
+    node.complete_syncs(|_| true);
+    let answer = node.frame().expect("it leads");
+    let (_, response) = frame::decode_response(answer, kafka_protocol::messages::ApiKey::Produce, 12).unwrap();
+    let ResponseKind::Produce(response) = response else {
+        panic!("another answer")
+    };
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+}
