@@ -48,6 +48,8 @@ pub struct Send {
     pub value: Bytes,
     /// The producer's `acks`: 0, 1 or -1 (all).
     pub acks: i16,
+    /// Whether the producer is idempotent.
+    pub idempotent: bool,
     /// When it was handed over.
     pub invoked_ns: u64,
     /// How it ended.
@@ -217,6 +219,7 @@ impl History {
                 partition,
                 value,
                 acks,
+                idempotent,
             } => {
                 let at = self.partition(topic, *partition);
                 let send = self.sends.len();
@@ -227,6 +230,7 @@ impl History {
                     partition: at as u32,
                     value: value.clone(),
                     acks: *acks,
+                    idempotent: *idempotent,
                     invoked_ns: time_ns,
                     outcome: Outcome::Pending,
                     read_at: None,
@@ -353,6 +357,7 @@ mod tests {
             partition: 1,
             value: Bytes::from_static(value.as_bytes()),
             acks: -1,
+            idempotent: false,
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! Sources: KIP-98 (message format v2).
 
+use super::producers::Written;
 use kafka::types::Offset;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -73,6 +74,26 @@ pub(crate) fn first(bytes: &[u8]) -> Result<Batch<'_>, &'static str> {
 }
 
 impl<'a> Batch<'a> {
+    /// What it says of the idempotent producer that wrote it; none if none did.
+    pub fn producer(&self) -> Option<Written> {
+        let int64 = |at: usize| i64::from(int32(self.bytes, at)) << 32 | i64::from(int32(self.bytes, at + 4) as u32);
+        let id = int64(43);
+        let base_sequence = int32(self.bytes, 53);
+        if self.control || id < 0 {
+            return None;
+        }
+        // Sequences count from 0 to the largest of 31 bits, and then again.
+        let last_sequence = i64::from(base_sequence) + (self.last - self.base) & 0x7fff_ffff;
+        Some(Written {
+            id,
+            epoch: i16::from_be_bytes([self.bytes[51], self.bytes[52]]),
+            base_sequence,
+            last_sequence: last_sequence as i32,
+            timestamp: int64(35),
+            last_offset: self.last,
+        })
+    }
+
     /// Offset and hash of the value of each record; stops at the first that cannot be read. Compressed: none.
     pub fn values(&self) -> impl Iterator<Item = (Offset, u64)> + use<'a> {
         self.raw_values().map(|(offset, value)| (offset, hash(value)))
@@ -140,6 +161,11 @@ pub(crate) mod tests {
 
     /// A batch of these values, written by hand.
     pub(crate) fn made(base: Offset, epoch: i32, values: &[&str]) -> Bytes {
+        made_by((-1, -1, -1), base, epoch, values)
+    }
+
+    /// The same, of a producer: id, epoch, sequence of the first record.
+    pub(crate) fn made_by(producer: (i64, i16, i32), base: Offset, epoch: i32, values: &[&str]) -> Bytes {
         let mut records = Vec::new();
         for (delta, value) in values.iter().enumerate() {
             let mut record = vec![0];
@@ -156,9 +182,9 @@ pub(crate) mod tests {
         tail.extend_from_slice(&0_i16.to_be_bytes());
         tail.extend_from_slice(&(values.len() as i32 - 1).to_be_bytes());
         tail.extend_from_slice(&[0; 16]);
-        tail.extend_from_slice(&(-1_i64).to_be_bytes());
-        tail.extend_from_slice(&(-1_i16).to_be_bytes());
-        tail.extend_from_slice(&(-1_i32).to_be_bytes());
+        tail.extend_from_slice(&producer.0.to_be_bytes());
+        tail.extend_from_slice(&producer.1.to_be_bytes());
+        tail.extend_from_slice(&producer.2.to_be_bytes());
         tail.extend_from_slice(&(values.len() as i32).to_be_bytes());
         tail.extend_from_slice(&records);
         let mut out = Vec::new();
@@ -180,6 +206,15 @@ pub(crate) mod tests {
         assert_eq!(values[0], (7, hash(b"a")));
         assert_eq!(values[2], (9, hash(b"")));
         assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn a_producer_is_read_and_its_sequence_goes_on_at_zero() {
+        let bytes = made_by((7, 3, i32::MAX), 5, 0, &["a", "b"]);
+        let written = first(&bytes).unwrap().producer().unwrap();
+        assert_eq!((written.id, written.epoch, written.last_offset), (7, 3, 6));
+        assert_eq!((written.base_sequence, written.last_sequence), (i32::MAX, 0));
+        assert_eq!(first(&made(5, 0, &["a"])).unwrap().producer(), None);
     }
 
     #[test]

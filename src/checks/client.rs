@@ -1,4 +1,4 @@
-//! What clients saw: C1 to C4, C12 to C14, C17, and the final verdict on every acknowledged record.
+//! What clients saw: C1 to C4, C9, C12 to C14, C17, and the final verdict on every acknowledged record.
 //!
 //! Guarantees: silent about what the promise does not cover: values changed by a permitted loss (contract.rs), sends
 //! of acks=0 and acks=1 that a failover took. Deliberately does not know brokers; a partition is linked to its ghost
@@ -318,7 +318,11 @@ impl Checks {
                 self.marks.set(marks::UNKNOWN_SEND_FOUND);
             }
         }
-        if !self.context.idempotent {
+        let sent = &self.history.sends[send];
+        if !sent.idempotent {
+            if other.is_some_and(|_| sent.acks == -1) {
+                self.marks.set(marks::DUPLICATE_WRITTEN);
+            }
             return;
         }
         self.report.look(Check::C2);
@@ -409,8 +413,9 @@ impl Checks {
             });
     }
 
-    /// The final verdict on every send: C3, C4, C12, X14, losses.
+    /// The final verdict on every send: C3, C4, C9, C12, X14, losses.
     pub(super) fn judge_history(&mut self) {
+        self.judge_order();
         // What a stuck cluster does not serve is not lost: that it is stuck is said by the L checks.
         self.client.cut_short = self.liveness.faults_ended.is_some() && self.converged(self.now).is_err();
         for send in 0..self.history.sends.len() {
@@ -453,6 +458,32 @@ impl Checks {
                     format!("Success means readable at exactly that offset. {name} was acknowledged at {offset} and read at {read}.")
                 });
             }
+        }
+    }
+
+    /// C9.
+    fn judge_order(&mut self) {
+        // Of each producer and partition: the last offset, and which send stands there.
+        let mut last: BTreeMap<(u16, u32), (Offset, usize)> = BTreeMap::new();
+        for (at, send) in self.history.sends.iter().enumerate() {
+            // Where it stands, and not where it was acknowledged: what has gone is in no order.
+            let stands = match self.context.verifier {
+                Some(_) => send.verified_at,
+                None => send.read_at,
+            };
+            let Some(offset) = stands.filter(|_| send.idempotent) else {
+                continue;
+            };
+            let before = last.insert((send.client, send.partition), (offset, at));
+            self.report
+                .about(self.client.links.get(send.partition as usize).copied().flatten());
+            let holds = before.is_none_or(|(before, _)| before < offset);
+            self.report
+                .expect(Check::C9, self.now, Some(send.client.into()), holds, || {
+                    let (earlier, first) = before.map_or((0, at), |before| before);
+                    let (first, second) = (self.history.sends[first].name(), send.name());
+                    format!("An idempotent producer's records stand in the order in which they were sent. {first} was sent before {second}, and stands at {earlier}, behind {offset}.")
+                });
         }
     }
 

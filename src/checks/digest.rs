@@ -75,6 +75,7 @@ fn replica(replica: &Replica, names: &Names, out: &mut impl Hasher) {
         matched,
         opened_end,
         opened,
+        producers,
     } = replica;
     names.log(log, out);
     (known, open, high_watermark, role, leader_epoch, partition_epoch).hash(out);
@@ -92,6 +93,7 @@ fn replica(replica: &Replica, names: &Names, out: &mut impl Hasher) {
     )
         .hash(out);
     (flushes, must_hold, epochs, matched, opened_end, opened).hash(out);
+    producers.hash(out);
 }
 
 fn partition(partition: &Partition, out: &mut impl Hasher) {
@@ -122,6 +124,8 @@ fn partition(partition: &Partition, out: &mut impl Hasher) {
         guards,
         drops,
         promises,
+        // What each replica knows of them is.
+        has_producers: _,
     } = partition;
     for (hash, number) in by_hash {
         let content = &contents[*number as usize];

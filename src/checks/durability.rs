@@ -145,6 +145,7 @@ impl Checks {
         replica.opened_end = known.then_some(end);
         replica.known = true;
         replica.open = true;
+        replica.producers.doubt();
         replica.epochs.clear();
         if doubt > Doubt::None || (known && end != was) || (!known && end > start) {
             replica.uncertain = true;
@@ -258,6 +259,8 @@ impl Checks {
             gone = end < before.end() || before.differs(&read, from, before.end()).is_some();
         }
         replica.log = read;
+        let told = replica.producers.take_unjudged();
+        replica.producers.doubt();
         replica.log.fill_holes(end);
         replica.uncertain = false;
         self.doubtful.retain(|log| *log != (at, node));
@@ -297,6 +300,7 @@ impl Checks {
             self.leads_in_doubt(at, node);
             self.complete_leader(at, node);
         }
+        self.judge_loaded(node, at, told);
     }
 
     /// After a crash, before the next start: D1 against the platter itself.

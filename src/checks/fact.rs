@@ -135,8 +135,6 @@ pub struct Context {
     pub topics: BTreeMap<String, TopicPromise>,
     /// Of every other topic.
     pub default_promise: TopicPromise,
-    /// Producers are idempotent: duplicates are a violation.
-    pub idempotent: bool,
     /// Node index of the client that reads everything after the faults.
     pub verifier: Option<u16>,
     /// After the faults, a reader at the end sees a new record within this time.
@@ -154,7 +152,6 @@ impl Context {
             controllers_only: Vec::new(),
             topics: BTreeMap::new(),
             default_promise: TopicPromise::default(),
-            idempotent: false,
             verifier: None,
             lag_bound_ns: 60_000_000_000,
         }

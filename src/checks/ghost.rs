@@ -9,6 +9,7 @@
 //! Deliberately does not know anything that a broker did not say.
 
 use super::partition::{Partition, State};
+use super::producers::Producers;
 use super::shadow::{Cell, Shadow};
 use super::topics::Terms;
 use kafka::note::PartitionState;
@@ -136,6 +137,8 @@ pub(crate) struct Replica {
     pub opened_end: Option<Offset>,
     /// Start and end at the last opening, if nothing has changed since.
     pub opened: Option<(Offset, Offset)>,
+    /// What its broker knows of idempotent producers.
+    pub producers: Producers,
 }
 
 /// A fault took records from a replica.
@@ -185,6 +188,7 @@ impl Replica {
             matched: (-1, 0),
             opened_end: None,
             opened: None,
+            producers: Producers::default(),
         }
     }
 

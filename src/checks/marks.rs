@@ -63,6 +63,11 @@ marks! {
     READ_FROM_FOLLOWER "read_from_follower" "A consumer read from a replica that does not lead."
     LOG_DIR_FAILED "log_dir_failed" "A broker gave up its log directory."
     FRAME_REFUSED "frame_refused" "A broker closed a connection because its bytes were no request."
+    IDEMPOTENT_WRITE "idempotent_write" "A batch of an idempotent producer was added to a log."
+    DUPLICATE_FOUND "duplicate_found" "A leader knew a batch again and acknowledged it with its old offset."
+    SEQUENCE_REFUSED "sequence_refused" "A leader refused a producer's batch for its sequence or epoch."
+    PRODUCERS_LOADED "producers_loaded" "A broker read back what it knows of producers, at a start or after a cut."
+    DUPLICATE_WRITTEN "duplicate_written" "A record of a producer that is not idempotent stands at two offsets."
     REPLICA_DAMAGED "disk_damaged" "A fault changed data that was durable."
 }
 

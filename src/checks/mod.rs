@@ -6,13 +6,14 @@
 //!
 //! ```text
 //!   replica.rs     I1 I2 I3 I4 I5 I11 I12     one replica by itself
+//!   producers.rs   I6                         what a replica knows of idempotent producers
 //!   cross.rs       X1 X2 X4 X6 X11 I9         replicas against each other and the committed log
 //!   control.rs     X3 X5 X7 D6                the controller's states, elections
 //!   contract.rs    X14, losses                what was promised, what a fault may take
 //!   durability.rs  D1 D2 D4 D5                crashes and what comes back
 //!   damage.rs      no check: what a disk fault excuses, and until when
 //!   quorum.rs      X8 X9 X10 D3               the metadata quorum
-//!   client.rs      C1 to C4, C12 to C14, C17  what clients saw
+//!   client.rs      C1 to C4, C9, C12 to C14, C17  what clients saw
 //!   latest.rs      C14                        what clients were told one after the other
 //!   liveness.rs    L1 to L3, L6 to L9         after the faults
 //!   topics.rs      what topics are called and promise
@@ -39,6 +40,7 @@ mod latest;
 mod liveness;
 mod marks;
 pub(crate) mod partition;
+mod producers;
 mod quorum;
 mod replica;
 mod report;
@@ -231,6 +233,23 @@ impl Checks {
                 self.flushed(node, at, *to);
             }
             Note::Rolled { .. } => {}
+            Note::ProducerAdvanced { partition, producer } => {
+                let at = self.partition(*partition);
+                self.producer_advanced(node, at, producer);
+            }
+            Note::ProducersLoaded { partition, producers } => {
+                let at = self.partition(*partition);
+                self.producers_loaded(node, at, producers);
+            }
+            Note::ProducersExpired {
+                partition,
+                producer_ids,
+            } => {
+                let at = self.partition(*partition);
+                self.producers_expired(node, at, producer_ids);
+            }
+            Note::DuplicateFound { .. } => self.marks.set(marks::DUPLICATE_FOUND),
+            Note::SequenceRefused { .. } => self.marks.set(marks::SEQUENCE_REFUSED),
             Note::EpochAssigned {
                 partition,
                 epoch,

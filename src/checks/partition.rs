@@ -6,6 +6,7 @@
 
 use super::batch::{Batch, hash};
 use super::ghost::{Mask, Replica};
+use super::producers::Written;
 use super::shadow::{Cell, Shadow};
 use super::topics::Terms;
 use kafka::types::{METADATA_PARTITION, Offset, TopicPartition};
@@ -22,6 +23,8 @@ pub(crate) struct Content {
     /// What stood before it where it was first seen.
     pub previous: Option<Cell>,
     pub(super) claimed: bool,
+    /// Of an idempotent producer's.
+    pub producer: Option<Written>,
 }
 
 /// Who leads and who is in sync, as sets.
@@ -114,6 +117,8 @@ pub(crate) struct Partition {
     pub guards: Mask,
     pub drops: Vec<Drop>,
     pub promises: Vec<Promise>,
+    /// Some batch has one.
+    pub has_producers: bool,
 }
 
 impl Partition {
@@ -144,6 +149,7 @@ impl Partition {
             guards: 0,
             drops: Vec::new(),
             promises: Vec::new(),
+            has_producers: false,
         }
     }
 
@@ -192,7 +198,9 @@ impl Partition {
             values,
             previous,
             claimed: false,
+            producer: batch.producer(),
         });
+        self.has_producers |= batch.producer().is_some();
         self.by_hash.insert(key, number);
         Cell {
             epoch: batch.epoch,

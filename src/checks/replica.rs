@@ -21,12 +21,16 @@ pub(super) struct Settle {
     /// New epoch in a log: partition, node, epoch, first offset.
     epochs: Vec<(usize, usize, i32, Offset)>,
     pub(super) states: Vec<control::Deferred>,
+    /// Partition, node and producer whose batch was added, until its broker says what it knows of it.
+    pub(super) producers: Vec<(usize, usize, i64)>,
 }
 
 impl Checks {
     /// The step of one node is over: what it left must be consistent.
     pub(super) fn step_ended(&mut self) {
-        if self.settle.replicas.is_empty() && self.settle.epochs.is_empty() && self.settle.states.is_empty() {
+        let (replicas, epochs) = (&self.settle.replicas, &self.settle.epochs);
+        let producers = &self.settle.producers;
+        if replicas.is_empty() && epochs.is_empty() && producers.is_empty() && self.settle.states.is_empty() {
             return;
         }
         let mut settle = std::mem::take(&mut self.settle);
@@ -37,6 +41,10 @@ impl Checks {
         for (at, node, epoch, first) in settle.epochs.drain(..) {
             self.report.about(Some(at));
             self.settle_epoch(at, node, epoch, first);
+        }
+        for (at, node, id) in settle.producers.drain(..) {
+            self.report.about(Some(at));
+            self.settle_producer(at, node, id);
         }
         for deferred in settle.states.drain(..) {
             self.settle_state(deferred);
@@ -54,6 +62,7 @@ impl Checks {
     pub(super) fn gave_up(&mut self, node: usize) {
         self.settle.replicas.retain(|(_, whose)| *whose != node);
         self.settle.epochs.retain(|(_, whose, ..)| *whose != node);
+        self.settle.producers.retain(|(_, whose, _)| *whose != node);
     }
 
     /// I2.
@@ -173,8 +182,8 @@ impl Checks {
         {
             self.metadata_written(batch);
         }
-        let cell = match read {
-            Ok(batch) => self.identify(at, node, &batch, as_leader || !inherited),
+        let cell = match &read {
+            Ok(batch) => self.identify(at, node, batch, as_leader || !inherited),
             Err(_) => Cell::HOLE,
         };
         let applied = self.quorum.applied(node);
@@ -197,6 +206,9 @@ impl Checks {
         replica.open = true;
         if begins && !replica.uncertain {
             self.settle.epochs.push((at, node, epoch, base));
+        }
+        if let Ok(batch) = &read {
+            self.producer_wrote(at, node, batch);
         }
         self.resume(at, node);
         self.caught_up(at, node);
@@ -232,6 +244,7 @@ impl Checks {
         replica.cut(to);
         replica.synced = replica.synced.min(to);
         replica.log.truncate(to);
+        replica.producers.doubt();
         self.after_truncation(at, node);
     }
 
@@ -249,6 +262,7 @@ impl Checks {
         replica.must_hold = 0;
         replica.matched = (-1, 0);
         replica.log.restart(offset);
+        replica.producers.clear();
         let damaged = replica.doubt == Doubt::Damaged;
         // A log that begins above its high watermark takes its beginning for it, as Kafka's does.
         replica.high_watermark = replica.high_watermark.map(|high| high.max(offset));
@@ -489,6 +503,7 @@ impl Checks {
             replica.synced = 0;
             replica.must_hold = 0;
             replica.log.restart(0);
+            replica.producers.clear();
             replica.known = false;
             partition.reset_agreement(node);
             if has(partition.guards, node) {

@@ -33,6 +33,7 @@ checks! {
     C2 "An idempotent producer's value stands at one offset only." "Jepsen duplicate; KIP-98"
     C3 "Every acknowledged value below the last offset read is read." "Jepsen lost-write"
     C4 "After the final reads no acknowledged value is unread." "Jepsen unseen"
+    C9 "An idempotent producer's records stand in the order in which they were sent." "Jepsen nonmonotonic-send; KIP-98"
     C12 "Success means readable at exactly that offset, definite failure means never readable, and nothing is read that nobody wrote." "Redpanda #3003; KAFKA-1148"
     C13 "A write that begins after another was acknowledged gets a higher offset." "Linearizability of appends (Herlihy, Wing 1990)"
     C14 "The latest offset that a client is told never goes back, nor below what others were told before it asked in the same or an earlier leader epoch." "KIP-207; KAFKA-2334"
@@ -42,6 +43,7 @@ checks! {
     I3 "The epoch cache says where each epoch of the log begins." "KIP-101; KAFKA-7415"
     I4 "Epochs of leaders, partitions, brokers and the quorum never go back at a node." "KIP-320; KIP-631"
     I5 "The high watermark never falls within one leadership, and a follower's never passes what a leader had." "KAFKA-14704"
+    I6 "What a broker knows of producers is what its log says: epoch and newest batches." "KIP-98; KAFKA-5494; KAFKA-12153"
     I9 "An acks=all success is given only by the leader in the epoch of the append, below its high watermark, with enough in-sync replicas." "KAFKA-1148; Redpanda #3003"
     I11 "Committed records are never truncated." "KIP-101; KIP-595; KAFKA-12619"
     I12 "Requests and responses of a stale epoch change nothing." "KIP-320; KAFKA-13207"
@@ -101,11 +103,12 @@ struct Trust {
 }
 
 /// Rest on the bytes of one partition's leader.
-const RESTS_ON_LOG: [Check; 19] = [
+const RESTS_ON_LOG: [Check; 20] = [
     Check::C1,
     Check::C2,
     Check::C3,
     Check::C4,
+    Check::C9,
     Check::C12,
     Check::C13,
     Check::C14,
@@ -124,8 +127,11 @@ const RESTS_ON_LOG: [Check; 19] = [
 ];
 
 /// Rest on what the metadata quorum has committed.
-const RESTS_ON_QUORUM: [Check; 23] = [
+const RESTS_ON_QUORUM: [Check; 25] = [
     Check::C1,
+    // Two leaders take the same batch, and two producers may have one id.
+    Check::C2,
+    Check::C9,
     Check::C13,
     Check::C14,
     Check::I4,

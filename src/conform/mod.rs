@@ -20,7 +20,8 @@
 //! - *Refusals.* A leader hears that its ISR is refused; when the controller refused it is not seen. It must have had
 //!   a reason at some time since it was asked.
 //! - *Time.* Whoever is behind may be called lagging, whoever lives may be taken for dead.
-//! - *Producers and consumers.* Records are appended, acknowledged or given up; who reads what is for the checks. So no
+//! - *Producers and consumers.* Records are appended, acknowledged or given up; that a producer sends a batch again is no
+//!   step, and an answer to that is held to what an acknowledgement must fulfil, whatever it was answered before; who reads what is for the checks. So no
 //!   step is ever matched with `give_up`, `read`, `answer_parked` or `ask_again`.
 //! - *Sizes of batches and answers, segments, connections, clocks.* A follower may copy less than there is.
 //! - *Deleted records.* The model's logs begin at 0. What some leader has deleted all replicas count as holding alike, and
@@ -196,6 +197,7 @@ impl Conform {
                 self.touched.insert(*node);
                 self.each_replica(*node, |track, replica| {
                     track.local[usize::from(replica)].starting = true;
+                    track.local[usize::from(replica)].again.clear();
                     Ok(())
                 });
             }
@@ -488,6 +490,7 @@ fn partition_of(note: &Note) -> Option<TopicPartition> {
         | Note::FollowerProgressed { partition, .. }
         | Note::IsrProposed { partition, .. }
         | Note::IsrUpdated { partition, .. }
+        | Note::DuplicateFound { partition, .. }
         | Note::ProduceAnswered { partition, .. } => Some(*partition),
         _ => None,
     }

@@ -56,6 +56,15 @@ impl Track {
                 acks,
                 ..
             } if *error_code == 0 => self.answered(replica, narrow(*base_offset)?, narrow(*last_offset)?, *acks),
+            Note::DuplicateFound {
+                base_offset,
+                last_offset,
+                ..
+            } => {
+                let batch = (narrow(*base_offset)?, narrow(*last_offset)?);
+                self.local[at].again.push(batch);
+                Ok(())
+            }
             Note::FollowerProgressed {
                 follower,
                 log_end_offset,
@@ -143,7 +152,17 @@ impl Track {
 
     /// A producer was told success.
     fn answered(&mut self, leader: Replica, base: u32, last: u32, acks: i16) -> Result<(), Finding> {
-        if acks == -1 {
+        let waiting = &self.state.brokers[usize::from(leader)].waiting;
+        let is_waited_for = waiting.iter().any(|waiting| waiting.base == base);
+        let again = &mut self.local[usize::from(leader)].again;
+        let known = again.iter().position(|batch| *batch == (base, last));
+        if acks == -1
+            && !is_waited_for
+            && let Some(known) = known
+        {
+            again.remove(known);
+            self.answered_again(leader, base, last)?;
+        } else if acks == -1 {
             self.take(&Action::Acknowledge { leader, base })?;
         }
         // Nobody waits any more for what the same request has appended after it, or without acks=all.
@@ -152,6 +171,21 @@ impl Track {
         let done: Vec<u32> = done.map(|waiting| waiting.base).collect();
         done.into_iter()
             .try_for_each(|base| self.assume(&Action::GiveUp { leader, base }))
+    }
+
+    /// A producer that had sent a batch again was told success. In the model a record is acknowledged once, so what it
+    /// asks of an acknowledgement is asked here.
+    fn answered_again(&mut self, leader: Replica, base: u32, last: u32) -> Result<(), Finding> {
+        let broker = &self.state.brokers[usize::from(leader)];
+        let leads = matches!(broker.role, Role::Leader(_));
+        if leads && last < broker.high_watermark {
+            return Ok(());
+        }
+        Err(Finding::unexplained(
+            format!("b{} acknowledges offsets {base} to {last} again", leader + 1),
+            "only a leader does, and only below its high watermark",
+            Some(leader),
+        ))
     }
 
     fn proposed(&mut self, leader: Replica, isr: &[kafka::NodeId]) -> Result<(), Finding> {

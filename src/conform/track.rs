@@ -38,6 +38,8 @@ pub(super) struct Local {
     pub asked: VecDeque<Fetch>,
     /// Its log has begun anew, where the leader's begins.
     pub restarted: bool,
+    /// As a leader: first and last offset of each batch that its producer has sent again, as it was found in the log.
+    pub again: Vec<(Offset, Offset)>,
     /// The highest high watermark that it has had. A follower's may go back to that of a new leader, which lags; a
     /// checkpoint may still say what it was.
     pub highest: Offset,

@@ -316,6 +316,7 @@ impl fmt::Display for ClientNote {
                 partition,
                 value: sent,
                 acks,
+                ..
             } => {
                 write!(f, "sends `{}` to {topic}-{partition} with acks={acks}", value(sent))
             }

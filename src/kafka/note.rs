@@ -427,6 +427,8 @@ pub enum ClientNote {
         value: Bytes,
         /// The producer's `acks`.
         acks: i16,
+        /// Whether the producer promises one copy, in order.
+        idempotent: bool,
     },
     /// The producer reported success.
     SendAcked {

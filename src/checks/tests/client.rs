@@ -66,7 +66,7 @@ fn c2_a_value_at_two_offsets() {
     story.polled(CLIENT, 1, &["a"]);
     story.fires(&["C2"]);
     let mut allowed = Story::begun(1);
-    allowed.checks.context.idempotent = false;
+    allowed.idempotent = false;
     allowed.write(0, "a");
     allowed.polled(CLIENT, 0, &["a", "a"]);
     allowed.silent(&["C1"]);
@@ -80,6 +80,7 @@ fn c3_and_c4_an_acknowledged_value_is_not_read() {
     let mut unseen = Story {
         checks: lost.checks.clone(),
         time: lost.time,
+        idempotent: true,
     };
     lost.polled(VERIFIER, 1, &["b"]);
     lost.finish();
@@ -93,7 +94,7 @@ fn c3_and_c4_an_acknowledged_value_is_not_read() {
 #[test]
 fn c12_success_elsewhere_failure_read_and_invention() {
     let mut elsewhere = Story::begun(1);
-    elsewhere.checks.context.idempotent = false;
+    elsewhere.idempotent = false;
     elsewhere.invoke("a", -1);
     elsewhere.acked("a", Some(5));
     elsewhere.polled(VERIFIER, 0, &["a"]);
@@ -266,4 +267,31 @@ fn a_topic_that_is_created_again_begins_anew() {
     story.invoke("b", 1);
     story.polled(CLIENT, 0, &["b"]);
     story.silent(&["C1"]);
+}
+
+#[test]
+fn c9_a_later_record_stands_before_an_earlier_one() {
+    let sent = |idempotent| {
+        let mut story = Story::begun(1);
+        story.idempotent = idempotent;
+        story.invoke("a", -1);
+        story.invoke("b", -1);
+        story.append(0, 0, 0, &["b", "a"]);
+        for follower in [1, 2] {
+            story.copy(follower, 0, 0, &["b", "a"], true);
+            story.progress(0, follower, 2, 0);
+        }
+        story.high(0, 2, true, 0);
+        story.polled(VERIFIER, 0, &["b", "a"]);
+        story.finish();
+        story
+    };
+    sent(true).fires(&["C9"]);
+    assert!(!sent(false).found().contains(&"C9"), "it has promised nothing");
+    let mut ordered = Story::begun(1);
+    ordered.write(0, "a");
+    ordered.write(1, "b");
+    ordered.polled(VERIFIER, 0, &["a", "b"]);
+    ordered.finish();
+    ordered.silent(&["C9"]);
 }

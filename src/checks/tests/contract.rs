@@ -349,6 +349,7 @@ fn acks_1_is_lost_by_failover_only() {
     let mut stays = Story {
         checks: story.checks.clone(),
         time: story.time,
+        idempotent: true,
     };
     stays.finish();
     stays.fires(&["C4"]);

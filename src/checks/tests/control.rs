@@ -44,6 +44,7 @@ fn x7_a_fenced_broker_is_taken_in() {
     let mut unfenced = Story {
         checks: story.checks.clone(),
         time: story.time,
+        idempotent: true,
     };
     story.decide(state(0, 0, 2, &[0, 1, 2]), false);
     story.fires(&["X7"]);

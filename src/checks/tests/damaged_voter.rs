@@ -165,6 +165,7 @@ fn a_committed_entry_that_a_damaged_voter_had_counted_for() {
     let mut untouched = Story {
         checks: story.checks.clone(),
         time: story.time,
+        idempotent: true,
     };
     story.strike(1, "lost_write", Some(METADATA_LOG));
     committed(&mut story, 0, 2, 1, true);

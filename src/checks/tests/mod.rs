@@ -8,6 +8,7 @@ mod damage;
 mod damaged_voter;
 mod durability;
 mod liveness;
+mod producers;
 mod quorum;
 mod replica;
 mod topics;
@@ -31,6 +32,8 @@ pub(super) const TP: TopicPartition = TopicPartition {
 pub(super) struct Story {
     pub checks: Checks,
     pub time: u64,
+    /// Of whoever sends.
+    pub idempotent: bool,
 }
 
 /// Broker ids of indices.
@@ -68,12 +71,12 @@ impl Story {
     pub fn with(promise: TopicPromise) -> Story {
         let mut context = Context::new(3);
         context.topics.insert("t".to_owned(), promise);
-        context.idempotent = true;
         context.verifier = Some(VERIFIER);
         context.lag_bound_ns = 1_000;
         let mut story = Story {
             checks: Checks::new(context),
             time: 1,
+            idempotent: true,
         };
         story.checks.fact(Fact::TopicNamed {
             name: "t",
@@ -321,6 +324,7 @@ impl Story {
                 partition: 0,
                 value: Bytes::from_static(value.as_bytes()),
                 acks,
+                idempotent: self.idempotent,
             },
         );
     }

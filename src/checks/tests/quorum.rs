@@ -76,6 +76,7 @@ fn x8_another_image_or_one_of_uncommitted_records() {
     let mut early = Story {
         checks: story.checks.clone(),
         time: story.time,
+        idempotent: true,
     };
     applied(&mut story, 2, 1, 78);
     story.fires(&["X8"]);

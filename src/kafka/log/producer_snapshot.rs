@@ -187,7 +187,7 @@ impl Log {
 
     /// After [`Note::LogOpened`].
     pub(super) fn note_opened_producers(&self, out: &mut Outbox) {
-        if !self.producers.is_empty() {
+        if self.partition != METADATA_PARTITION {
             self.note_producers(out);
         }
     }

@@ -50,6 +50,7 @@ impl Walk<'_, '_> {
                 partition: 0,
                 value: value.clone(),
                 acks,
+                idempotent: false,
             });
         }
         let records: Vec<_> = values.iter().map(|value| (now, None, Some(value.clone()))).collect();

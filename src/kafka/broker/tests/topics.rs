@@ -120,6 +120,7 @@ fn an_answer_waits_until_metadata_can_show_it() {
             partition,
             state,
             last_known_elr: vec![],
+            reassignment: crate::metadata::Reassignment::default(),
         },
     ];
     for record in &records {

@@ -160,6 +160,7 @@ impl Producer {
                     partition,
                     value: value.clone(),
                     acks: self.config.settings.acks as i16,
+                    idempotent: self.config.settings.enable_idempotence == 1,
                 }));
                 let deadline = after_ms(now.mono, self.config.settings.max_block_ms);
                 self.blocked.push_back(Blocked::Send {
