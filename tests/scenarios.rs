@@ -37,7 +37,12 @@ fn every_claim_about_replication_is_on_trial() {
         .iter()
         .flat_map(|scenario| scenario.claims.clone())
         .collect();
-    let numbers = [1].into_iter().chain(6..=17).chain([19, 20, 22]).chain(40..=46);
+    let numbers = [1]
+        .into_iter()
+        .chain(6..=17)
+        .chain([19, 20])
+        .chain(22..=25)
+        .chain(40..=46);
     let missing: Vec<String> = numbers
         .map(|number| format!("N{number:02}"))
         .filter(|id| !claimed.contains(id))

@@ -162,6 +162,7 @@ struct Run<'s> {
     steps: u64,
     traffic: bool,
     plan_stream: Stream,
+    setup_stream: Stream,
 }
 
 impl<'s> Run<'s> {
@@ -179,7 +180,8 @@ impl<'s> Run<'s> {
         }
         let layout = Layout::of(scenario);
         let notes = Notes::default();
-        let cluster = setup::cluster(scenario, &layout, Notes::clone(&notes));
+        let mut setup_stream = streams.stream("setup");
+        let cluster = setup::cluster(scenario, &layout, Notes::clone(&notes), &mut setup_stream);
         let nodes = layout
             .names
             .iter()
@@ -207,6 +209,7 @@ impl<'s> Run<'s> {
             steps: 0,
             traffic: false,
             plan_stream: streams.stream("faults"),
+            setup_stream,
             scenario,
             layout,
             world,
@@ -590,7 +593,12 @@ impl<'s> Run<'s> {
 
     fn tape(&self) -> Tape {
         let mut tape = self.world.tape();
-        for stream in self.users.iter().map(User::stream).chain([&self.plan_stream]) {
+        for stream in self
+            .users
+            .iter()
+            .map(User::stream)
+            .chain([&self.plan_stream, &self.setup_stream])
+        {
             tape.streams
                 .extend(stream.recorded().map(|(name, drawn)| (name.to_owned(), drawn.to_vec())));
         }

@@ -6,6 +6,7 @@ use kafka::NodeId;
 use kafka::client::{AdminConfig, ConsumerConfig, Endpoint, ProducerConfig};
 use kafka::config::{NodeConfig, Voter};
 use sim::fault;
+use sim::random::Stream;
 use std::collections::BTreeMap;
 
 /// Every listener of the simulated cluster.
@@ -104,8 +105,8 @@ pub fn voters(scenario: &Scenario, layout: &Layout) -> Vec<Voter> {
         .collect()
 }
 
-/// The processes of a scenario.
-pub fn cluster(scenario: &Scenario, layout: &Layout, notes: Notes) -> Cluster {
+/// The processes of a scenario; `stream` draws what the scenario leaves to the seed.
+pub fn cluster(scenario: &Scenario, layout: &Layout, notes: Notes, stream: &mut Stream) -> Cluster {
     let settings = scenario.settings();
     let voters = voters(scenario, layout);
     let mut roles: Vec<Role> = Vec::new();
@@ -136,6 +137,9 @@ pub fn cluster(scenario: &Scenario, layout: &Layout, notes: Notes) -> Cluster {
     for producer in &scenario.clients.producers {
         let mut config = ProducerConfig::new(&named(), bootstrap.clone());
         set_all(&producer.config, |name, value| config.set(name, value));
+        if stream.chance(producer.idempotent_percent * 10_000) {
+            config.settings.enable_idempotence = 1;
+        }
         roles.push(Role::Producer(config));
     }
     for consumer in &scenario.clients.consumers {

@@ -220,6 +220,13 @@ pub struct Producer {
     /// Properties: `acks`, `linger.ms`, ...
     #[serde(default)]
     pub config: BTreeMap<String, String>,
+    /// In so many of a hundred seeds it has `enable.idempotence` too; which, the seed draws. Its properties must go with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub idempotent_percent: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn default_value_bytes() -> usize {

@@ -302,11 +302,22 @@ impl Lint<'_> {
                 at("records_per_s"),
                 format!("must be at most 100000, not {}", producer.records_per_s),
             )?;
+            let percent = producer.idempotent_percent;
+            self.ensure(
+                percent <= 100,
+                at("idempotent_percent"),
+                format!("must be at most 100, not {percent}"),
+            )?;
+            let mut config = kafka::client::ProducerConfig::new("", Vec::new());
             for (name, value) in &producer.config {
-                kafka::client::ProducerConfig::new("", Vec::new())
+                config
                     .set(name, value)
                     .map_err(|problem| self.bad(at(&format!("config[\"{name}\"]")), format!("`{name}` {problem}")))?;
             }
+            if percent > 0 {
+                config.settings.enable_idempotence = 1;
+            }
+            config.check().map_err(|problem| self.bad(at("config"), problem))?;
         }
         for (i, consumer) in clients.consumers.iter().enumerate() {
             let at = |field: &str| format!("clients.consumers[{i}].{field}");
@@ -391,6 +402,13 @@ impl Lint<'_> {
         names.into_iter().try_for_each(|name| self.node(name, place))
     }
 
+    /// Nodes and clients: whoever has a link.
+    fn linked<'n>(&self, names: impl IntoIterator<Item = &'n String>, place: &str) -> Lines {
+        let clients = self.scenario.client_names();
+        let is_client = |name: &&String| clients.contains(name);
+        self.nodes(names.into_iter().filter(|name| !is_client(name)), place)
+    }
+
     fn client(&self, name: &str, kind: char, place: &str) -> Lines {
         let known: Vec<String> = self
             .scenario
@@ -463,11 +481,11 @@ impl Lint<'_> {
                     format!("`keep` is `{keep}`; it may be {}", known.join(", ")),
                 )
             }
-            Action::Cut { a, b } => self.nodes(a.iter().chain(b), place),
-            Action::CutOneWay { from, to } => self.nodes(from.iter().chain(to), place),
+            Action::Cut { a, b } => self.linked(a.iter().chain(b), place),
+            Action::CutOneWay { from, to } => self.linked(from.iter().chain(to), place),
             Action::HealLinks => Ok(()),
             Action::SlowLink { from, to, factor } => {
-                self.nodes([from, to], place)?;
+                self.linked([from, to], place)?;
                 self.ensure(*factor > 0, place, "`factor` must be at least 1")
             }
             Action::Disk { node, fault } => {

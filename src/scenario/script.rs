@@ -130,7 +130,7 @@ pub enum Action {
     Pause(String),
     /// It goes on.
     Resume(String),
-    /// Nothing between these two arrives, either way.
+    /// Nothing between these two arrives, either way. Clients have links too.
     Cut {
         /// One side.
         a: Vec<String>,
