@@ -257,6 +257,9 @@ impl Checks {
             self.ghost.partitions[at].pending.push(decision);
             return;
         }
+        if before.is_some_and(|before| before.replicas != next.replicas) {
+            self.marks.set(marks::REASSIGNED);
+        }
         let (joined, leads) = match before {
             Some(before) => (
                 next.isr & !before.isr,

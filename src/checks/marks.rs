@@ -62,6 +62,7 @@ marks! {
     UNKNOWN_SEND_FOUND "unknown_send_was_written" "A record of unknown fate was read."
     READ_FROM_FOLLOWER "read_from_follower" "A consumer read from a replica that does not lead."
     LOG_DIR_FAILED "log_dir_failed" "A broker gave up its log directory."
+    REASSIGNED "partition_reassigned" "The controller gave a partition other replicas."
     FRAME_REFUSED "frame_refused" "A broker closed a connection because its bytes were no request."
     IDEMPOTENT_WRITE "idempotent_write" "A batch of an idempotent producer was added to a log."
     DUPLICATE_FOUND "duplicate_found" "A leader knew a batch again and acknowledged it with its old offset."

@@ -496,7 +496,19 @@ impl Checks {
         replica.role = Role::None;
         replica.high_watermark = None;
         if deleted {
-            partition.deleted.get_or_insert((-1, -1));
+            // It goes because it is no replica any more, by a decision of this epoch; or because the topic goes.
+            let pending = partition.pending.iter().map(|pending| pending.state);
+            let known = pending.chain(partition.state);
+            let moved = known
+                .filter(|state| !has(state.replicas, node))
+                .map(|state| state.leader_epoch);
+            match moved.max() {
+                // What it has asked a leader for in an older epoch, it held when it asked.
+                Some(epoch) => partition.replicas[node].leader_epoch = epoch,
+                None => {
+                    partition.deleted.get_or_insert((-1, -1));
+                }
+            }
             let replica = &mut partition.replicas[node];
             replica.cut(Offset::MIN);
             replica.durable = 0;

@@ -5,6 +5,7 @@ use sim::swarm::Family;
 
 const DISKS: &str = "disks lose or change what was durable";
 const MINIMUM: &str = "min.insync.replicas changes under way";
+const MOVES: &str = "replicas move to other brokers";
 const BUG: &str = "a bug is switched on";
 
 /// Why a scenario is not covered, as a fragment that fits after "not covered:". None if it is.
@@ -13,6 +14,7 @@ pub fn uncovered(scenario: &Scenario) -> Option<&'static str> {
     let admins = scenario.clients.admins.iter().flat_map(|admin| &admin.does);
     let by_admin = admins.copied().filter_map(|op| match op {
         AdminOp::FlipMinInsyncReplicas => Some(MINIMUM),
+        AdminOp::Reassign => Some(MOVES),
         AdminOp::DeleteRecords
         | AdminOp::FlipUncleanElection
         | AdminOp::PreferredElection

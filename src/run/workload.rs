@@ -31,6 +31,7 @@ enum Habit {
         mean_ns: u64,
         topics: Vec<TopicFacts>,
         own: OwnTopic,
+        brokers: u64,
     },
     /// Sends garbage.
     Trespasses { mean_ns: u64 },
@@ -98,6 +99,7 @@ pub fn users(scenario: &Scenario, streams: &Streams) -> Vec<User> {
             mean_ns,
             topics: topics.collect(),
             own: OwnTopic::default(),
+            brokers: u64::from(scenario.cluster.brokers),
         });
     }
     for stranger in &clients.strangers {
@@ -179,14 +181,41 @@ impl User {
                 self.operations += 1;
                 Some(Op::Trespass)
             }
-            Habit::Administers { does, topics, own, .. } => {
+            Habit::Administers {
+                does,
+                topics,
+                own,
+                brokers,
+                ..
+            } => {
                 let does = *self.stream.pick(does);
                 let topic = self.stream.below(topics.len() as u64) as usize;
                 let op = self.operations;
                 self.operations += 1;
-                administer(does, &self.name, op, &mut topics[topic], own, &mut self.stream)
+                match does {
+                    AdminOp::Reassign => Some(reassign(op, &topics[topic], *brokers, &mut self.stream)),
+                    _ => administer(does, &self.name, op, &mut topics[topic], own, &mut self.stream),
+                }
             }
         }
+    }
+}
+
+/// To as many brokers as before, any of them; once in four times back to where it came from.
+fn reassign(op: u64, topic: &TopicFacts, brokers: u64, stream: &mut Stream) -> Op {
+    let partition = stream.below(topic.partitions as u64) as i32;
+    let mut replicas: Vec<i32> = Vec::new();
+    while replicas.len() < usize::from(topic.replication_factor.unsigned_abs()) {
+        let broker = 1 + stream.below(brokers) as i32;
+        if !replicas.contains(&broker) {
+            replicas.push(broker);
+        }
+    }
+    Op::Reassign {
+        op,
+        topic: topic.name.clone(),
+        partition,
+        replicas: (!stream.chance(250_000)).then_some(replicas),
     }
 }
 
@@ -246,6 +275,7 @@ fn administer(
                 Op::DeleteTopic { op, name: own_name }
             }
         }
+        AdminOp::Reassign => unreachable!("needs to know the brokers"),
         AdminOp::GrowTopic => {
             if !own.exists || own.partitions >= 8 {
                 return None;

@@ -281,6 +281,8 @@ pub enum AdminOp {
     GrowTopic,
     /// Records below the high watermark of a partition are deleted.
     DeleteRecords,
+    /// A partition moves to other brokers, or what is under way is taken back.
+    Reassign,
 }
 
 /// What goes wrong.

@@ -425,3 +425,23 @@ fn a_deleted_topic_loses_its_records_lawfully() {
     story.silent(&["C3"]);
     assert!(story.checks.losses().is_empty());
 }
+
+/// A replica that moves away takes its files with it, and nothing else: who is left must have everything.
+#[test]
+fn a_replica_that_moved_away_excuses_no_loss() {
+    let mut story = Story::begun(1);
+    story.write(0, "a");
+    let mut moved = state(1, 1, 1, &[1, 2]);
+    moved.replicas = ids(&[1, 2]);
+    story.decide(moved, false);
+    story.tick();
+    story.note(
+        0,
+        Note::ReplicaStopped {
+            partition: TP,
+            deleted: true,
+        },
+    );
+    story.finish();
+    assert_eq!(story.checks.losses().len(), 1, "nobody has read it at the end");
+}

@@ -265,6 +265,35 @@ fn x11_is_silent_about_a_follower_that_a_power_failure_has_cut() {
     story.silent(&[]);
 }
 
+/// A fetch is under way when its sender moves away: it held what it asked to go on from. Once it is back with nothing,
+/// it holds nothing.
+#[test]
+fn x11_lets_a_fetch_be_late_and_not_false() {
+    let mut story = Story::begun(1);
+    story.append(0, 0, 0, &["a"]);
+    story.copy(1, 0, 0, &["a"], true);
+    let mut moved = state(0, 1, 1, &[0, 2]);
+    moved.replicas = ids(&[0, 2]);
+    story.decide(moved.clone(), false);
+    story.tick();
+    story.note(
+        1,
+        Note::ReplicaStopped {
+            partition: TP,
+            deleted: true,
+        },
+    );
+    story.progress(0, 1, 1, 0);
+    story.silent(&["X11"]);
+    let back = state(0, 1, 2, &[0, 2]);
+    story.decide(back.clone(), false);
+    story.take_over(0, moved, 1, 0);
+    story.open(1, 0, 0, false);
+    story.follow(1, back, 0);
+    story.progress(0, 1, 1, 1);
+    story.fires(&["X11"]);
+}
+
 #[test]
 fn i9_success_without_leadership_epoch_watermark_or_replicas() {
     let full = || Some(state(0, 0, 0, &[0, 1, 2]));

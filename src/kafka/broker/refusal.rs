@@ -11,9 +11,10 @@ use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{
-    AllocateProducerIdsResponse, AlterConfigsResponse, BrokerHeartbeatResponse, BrokerRegistrationResponse,
-    CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse,
-    IncrementalAlterConfigsResponse, RequestKind, ResponseKind,
+    AllocateProducerIdsResponse, AlterConfigsResponse, AlterPartitionReassignmentsResponse, BrokerHeartbeatResponse,
+    BrokerRegistrationResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse,
+    ElectLeadersResponse, IncrementalAlterConfigsResponse, ListPartitionReassignmentsResponse, RequestKind,
+    ResponseKind,
 };
 
 /// NOT_CONTROLLER for `request`.
@@ -25,6 +26,12 @@ pub fn not_controller(request: &RequestKind) -> Option<ResponseKind> {
         RequestKind::AllocateProducerIds(_) => AllocateProducerIdsResponse::default().with_error_code(code).into(),
         RequestKind::AlterPartition(_) => AlterPartitionResponse::default().with_error_code(code).into(),
         RequestKind::ElectLeaders(_) => ElectLeadersResponse::default().with_error_code(code).into(),
+        RequestKind::AlterPartitionReassignments(_) => AlterPartitionReassignmentsResponse::default()
+            .with_error_code(code)
+            .into(),
+        RequestKind::ListPartitionReassignments(_) => ListPartitionReassignmentsResponse::default()
+            .with_error_code(code)
+            .into(),
         RequestKind::CreateTopics(request) => {
             let topics = request.topics.iter();
             let results = topics.map(|topic| {

@@ -23,6 +23,7 @@ use crate::machine::{Entropy, Input, Outbox, Output};
 use crate::note::{ClientNote, Note};
 use crate::types::{Nanos, Now, Offset};
 use crate::wire::ErrorCode;
+use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
@@ -33,8 +34,9 @@ use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    ElectLeadersRequest, IncrementalAlterConfigsRequest, MetadataRequest, RequestKind, ResponseKind, TopicName,
+    AlterPartitionReassignmentsRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest, MetadataRequest, RequestKind,
+    ResponseKind, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -381,6 +383,24 @@ fn request_of(op: Op, timeout_ms: i32) -> (u64, &'static str, String, Option<i32
                 .with_timeout_ms(timeout_ms);
             (op, "ElectLeaders", topic, None, RequestKind::ElectLeaders(request))
         }
+        Op::Reassign {
+            op,
+            topic,
+            partition,
+            replicas,
+        } => {
+            let partition = ReassignablePartition::default()
+                .with_partition_index(partition)
+                .with_replicas(replicas.map(brokers));
+            let of_topic = ReassignableTopic::default()
+                .with_name(name(&topic))
+                .with_partitions(vec![partition]);
+            let request = AlterPartitionReassignmentsRequest::default()
+                .with_topics(vec![of_topic])
+                .with_timeout_ms(timeout_ms);
+            let request = RequestKind::AlterPartitionReassignments(request);
+            (op, "AlterPartitionReassignments", topic, None, request)
+        }
         Op::DescribeMetadata { op, topic } => {
             let topics = topic
                 .as_deref()
@@ -436,6 +456,11 @@ fn answer_of(response: &ResponseKind, topic: &str, partition: Option<i32>) -> Op
             let mut topics = answer.replica_election_results.iter();
             let of_topic = topics.find(|found| found.topic.as_str() == topic)?;
             Some(code(of_topic.partition_result.first()?.error_code))
+        }
+        ResponseKind::AlterPartitionReassignments(answer) if answer.error_code != 0 => Some(code(answer.error_code)),
+        ResponseKind::AlterPartitionReassignments(answer) => {
+            let of_topic = answer.responses.iter().find(|found| found.name.as_str() == topic)?;
+            Some(code(of_topic.partitions.first()?.error_code))
         }
         ResponseKind::Metadata(answer) => match answer.topics.iter().find(|found| named(&found.name)) {
             Some(found) => Some(code(found.error_code)),

@@ -161,6 +161,17 @@ pub enum Op {
         /// Partition.
         partition: i32,
     },
+    /// Administrator: a partition moves to other brokers.
+    Reassign {
+        /// Number of the operation.
+        op: u64,
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// The preferred leader first; `None` takes back what is under way.
+        replicas: Option<Vec<i32>>,
+    },
     /// Administrator: brokers, controller and one topic, or all topics.
     DescribeMetadata {
         /// Number of the operation.

@@ -11,9 +11,9 @@
 //! the partition epoch by one, each new leader the leader epoch).
 //! Deliberately does not know: how records are committed. An image with records that were not is thrown away with
 //! the controller. All that is not in records are sessions, which start anew after a failover.
-//! Not built: reassignment of replicas, features, log directories, quotas.
+//! Not built: features, log directories, quotas.
 //!
-//! Sources: KIP-631, KIP-497, KIP-841, KIP-903, KIP-966; `QuorumController` and its control managers.
+//! Sources: KIP-631, KIP-497, KIP-841, KIP-903, KIP-966, KIP-455; `QuorumController` and its control managers.
 
 mod brokers;
 mod configs;
@@ -23,6 +23,7 @@ mod partition_change;
 mod partitions;
 mod placement;
 mod producer_ids;
+mod reassignments;
 mod sessions;
 mod topics;
 
@@ -126,6 +127,8 @@ pub fn is_metadata_request(request: &RequestKind) -> bool {
             | RequestKind::CreatePartitions(_)
             | RequestKind::ElectLeaders(_)
             | RequestKind::AlterConfigs(_)
+            | RequestKind::AlterPartitionReassignments(_)
+            | RequestKind::ListPartitionReassignments(_)
             | RequestKind::IncrementalAlterConfigs(_)
             | RequestKind::AllocateProducerIds(_)
     )
@@ -199,6 +202,8 @@ impl Controller {
             RequestKind::DeleteTopics(request) => self.delete_topics(request, &mut batch).into(),
             RequestKind::CreatePartitions(request) => self.create_partitions(request, &mut batch).into(),
             RequestKind::ElectLeaders(request) => self.elect_leaders(request, &mut batch).into(),
+            RequestKind::AlterPartitionReassignments(request) => self.alter_reassignments(request, &mut batch).into(),
+            RequestKind::ListPartitionReassignments(request) => self.list_reassignments(request).into(),
             RequestKind::AlterConfigs(request) => self.replace_configs(request, &mut batch).into(),
             RequestKind::IncrementalAlterConfigs(request) => self.alter_configs(request, &mut batch).into(),
             RequestKind::AllocateProducerIds(request) => self.allocate_producer_ids(request, &mut batch).into(),

@@ -7,14 +7,17 @@
 //!             ▷ ISR and ELR empty: the last known leader ▷ if allowed: any replica that lives
 //! ```
 //!
+//! A reassignment ends with the first change whose wished ISR has all replicas that stay: those that are removed leave
+//! replicas and ISR, and a new leader epoch begins.
+//!
 //! Guarantees: a clean leader comes from the ISR or, if that is empty, from the ELR; an unclean leader is alone in the
 //! ISR, and the ELR is empty; whoever left uncleanly is in neither; with enough in-sync replicas the ELR is empty.
 //! Without KIP-966 there is no ELR and the ISR never becomes empty.
 //! Deliberately does not know: why the ISR is wished so, and which topics allow unclean elections.
 //!
-//! Sources: KIP-966; `PartitionChangeBuilder` of Kafka 4; KAFKA-15021 (a shrink alone bumps no leader epoch).
+//! Sources: KIP-966, KIP-455; `PartitionChangeBuilder` and `PartitionReassignmentReplicas` of Kafka 4; KAFKA-15021 (a shrink alone bumps no leader epoch).
 
-use crate::metadata::Record;
+use crate::metadata::{Reassignment, Record};
 use crate::note::PartitionState;
 use crate::types::{NodeId, TopicPartition};
 
@@ -38,6 +41,29 @@ pub(super) struct Change {
     pub unclean: bool,
 }
 
+/// Replicas, and who of them comes and goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    /// All of them, the preferred leader first.
+    pub replicas: Vec<NodeId>,
+    /// Of these.
+    pub reassignment: Reassignment,
+}
+
+impl Assignment {
+    /// What it comes to with this ISR: `None` while somebody who stays is not in sync.
+    fn completed(&self, isr: &[NodeId]) -> Option<(Vec<NodeId>, Vec<NodeId>)> {
+        if self.reassignment.is_none() {
+            return None;
+        }
+        let stays = |replica: &&NodeId| !self.reassignment.removing.contains(replica);
+        let isr: Vec<NodeId> = isr.iter().filter(stays).copied().collect();
+        let replicas: Vec<NodeId> = self.replicas.iter().filter(stays).copied().collect();
+        let is_complete = !replicas.is_empty() && replicas.iter().all(|replica| isr.contains(replica));
+        is_complete.then_some((replicas, isr))
+    }
+}
+
 /// Everything that a change follows from.
 pub(super) struct PartitionChangeBuilder<'a> {
     /// Which partition.
@@ -54,6 +80,10 @@ pub(super) struct PartitionChangeBuilder<'a> {
     pub election: Election,
     /// The wish.
     pub target_isr: Vec<NodeId>,
+    /// What is under way.
+    pub reassignment: &'a Reassignment,
+    /// Other replicas than those that there are.
+    pub target_replicas: Option<Assignment>,
     /// Must be in neither ISR nor ELR, since it may have lost records.
     pub unclean_shutdown: Option<NodeId>,
     /// Whether a node may lead: alive, not leaving.
@@ -64,8 +94,20 @@ impl PartitionChangeBuilder<'_> {
     /// The change, or none if everything can stay as it is.
     pub fn build(mut self) -> Option<Change> {
         let mut isr = std::mem::take(&mut self.target_isr);
-        let mut elr = self.target_elr(&isr);
-        let (leader, unclean) = self.elect(&isr, &elr);
+        let mut assignment = self.target_replicas.take().unwrap_or_else(|| Assignment {
+            replicas: self.state.replicas.clone(),
+            reassignment: self.reassignment.clone(),
+        });
+        if let Some((replicas, stay)) = assignment.completed(&isr) {
+            isr = stay;
+            assignment = Assignment {
+                replicas,
+                reassignment: Reassignment::default(),
+            };
+        }
+        let replicas = &assignment.replicas;
+        let mut elr = self.target_elr(&isr, replicas);
+        let (leader, unclean) = self.elect(&isr, &elr, replicas);
         let leader_changes = leader != self.state.leader;
         let unclean = unclean && leader_changes;
         if let Some(node) = leader
@@ -88,36 +130,44 @@ impl PartitionChangeBuilder<'_> {
         let isr_changes = isr != self.state.isr && (self.elr_enabled || !isr.is_empty());
         let last_known_elr = self.last_known_elr(isr_changes.then_some(&isr[..]), leader);
         let elr_changes = elr != self.state.elr;
-        if !leader_changes && !isr_changes && !elr_changes && last_known_elr.is_none() {
+        let replicas_change = *replicas != self.state.replicas;
+        let (old, new) = (self.reassignment, &assignment.reassignment);
+        let is_moving = replicas_change || old != new;
+        if !leader_changes && !isr_changes && !elr_changes && last_known_elr.is_none() && !is_moving {
             return None;
         }
+        // Who is no replica any more must not be counted by a leader that has not heard of it.
+        let begins_epoch = leader_changes || !self.state.replicas.iter().all(|replica| replicas.contains(replica));
         let record = Record::PartitionChange {
             partition: self.partition,
-            leader: leader_changes.then_some(leader),
+            leader: begins_epoch.then_some(leader),
             isr: isr_changes.then_some(isr),
             elr: elr_changes.then_some(elr),
             last_known_elr,
-            replicas: None,
+            replicas: replicas_change.then(|| replicas.clone()),
+            adding: (old.adding != new.adding).then(|| new.adding.clone()),
+            removing: (old.removing != new.removing).then(|| new.removing.clone()),
         };
         Some(Change { record, unclean })
     }
 
     /// Who leaves an ISR that falls below the minimum had everything that was committed, and nothing can be committed
     /// until it is large enough again: so they stay eligible.
-    fn target_elr(&self, isr: &[NodeId]) -> Vec<NodeId> {
+    fn target_elr(&self, isr: &[NodeId], replicas: &[NodeId]) -> Vec<NodeId> {
         if !self.elr_enabled || isr.len() >= self.min_isr {
             return Vec::new();
         }
         let mut elr: Vec<NodeId> = self.state.elr.iter().chain(&self.state.isr).copied().collect();
-        elr.retain(|replica| !isr.contains(replica) && self.unclean_shutdown != Some(*replica));
+        elr.retain(|replica| {
+            replicas.contains(replica) && !isr.contains(replica) && self.unclean_shutdown != Some(*replica)
+        });
         elr.sort_unstable();
         elr.dedup();
         elr
     }
 
     /// The leader, and whether it was taken from outside ISR and ELR.
-    fn elect(&self, isr: &[NodeId], elr: &[NodeId]) -> (Option<NodeId>, bool) {
-        let replicas = &self.state.replicas;
+    fn elect(&self, isr: &[NodeId], elr: &[NodeId], replicas: &[NodeId]) -> (Option<NodeId>, bool) {
         let is_valid = |replica: &NodeId| {
             (isr.contains(replica) || isr.is_empty() && elr.contains(replica)) && (self.is_acceptable_leader)(*replica)
         };
@@ -196,6 +246,8 @@ mod tests {
                 elr_enabled: true,
                 election: Election::Online,
                 target_isr: vec![],
+                reassignment: &Reassignment::default(),
+                target_replicas: None,
                 unclean_shutdown: None,
                 is_acceptable_leader: &|_| true,
             };
@@ -259,6 +311,8 @@ mod tests {
             elr_enabled: case.elr_enabled,
             election: case.election,
             target_isr: nodes(case.target),
+            reassignment: &Reassignment::default(),
+            target_replicas: None,
             unclean_shutdown: case.unclean_shutdown.map(NodeId),
             is_acceptable_leader: &|node| case.live.contains(&node.0),
         }
@@ -269,6 +323,8 @@ mod tests {
             elr,
             last_known_elr,
             replicas: None,
+            adding: None,
+            removing: None,
             ..
         } = change.record
         else {

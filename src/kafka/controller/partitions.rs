@@ -4,7 +4,7 @@
 //!
 //! Sources: `ReplicationControlManager.generateLeaderAndIsrUpdates`, `ConfigurationControlManager`.
 
-use super::partition_change::{Change, Election, PartitionChangeBuilder};
+use super::partition_change::{Assignment, Change, Election, PartitionChangeBuilder};
 use super::{Batch, Controller};
 use crate::config::TopicConfig;
 use crate::note::PartitionState;
@@ -94,6 +94,28 @@ impl Controller {
         election: Election,
         departed: Option<Departure>,
     ) -> Option<Change> {
+        self.change_to(partition, target_isr, election, departed, None)
+    }
+
+    /// With other replicas, or others on their way, and the ISR `target_isr`.
+    pub(super) fn change_of_replicas(
+        &self,
+        partition: TopicPartition,
+        target_isr: Vec<NodeId>,
+        election: Election,
+        target: Assignment,
+    ) -> Option<Change> {
+        self.change_to(partition, target_isr, election, None, Some(target))
+    }
+
+    fn change_to(
+        &self,
+        partition: TopicPartition,
+        target_isr: Vec<NodeId>,
+        election: Election,
+        departed: Option<Departure>,
+        target_replicas: Option<Assignment>,
+    ) -> Option<Change> {
         let gone = departed.map(Departure::node);
         let unclean_shutdown = match departed {
             Some(Departure::Unclean(node)) => Some(node),
@@ -107,6 +129,8 @@ impl Controller {
             elr_enabled: self.elr_enabled(),
             election,
             target_isr,
+            reassignment: &self.image.reassignment(partition),
+            target_replicas,
             unclean_shutdown,
             is_acceptable_leader: &|node| Some(node) != gone && self.is_active(node),
         }

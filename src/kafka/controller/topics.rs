@@ -7,7 +7,7 @@
 //! `Topic.validate`.
 
 use super::{Batch, Controller, Refusal, configs, placement};
-use crate::metadata::Record;
+use crate::metadata::{Reassignment, Record};
 use crate::note::PartitionState;
 use crate::types::{LeaderEpoch, METADATA_TOPIC, NodeId, PartitionEpoch, TopicPartition, Uuid, flaw_of_topic_name};
 use crate::wire::ErrorCode;
@@ -276,13 +276,8 @@ impl Controller {
         Ok(states.into_values().collect())
     }
 
-    /// The first state of a partition whose replicas were chosen by somebody; `factor` is that of earlier partitions.
-    fn state_by_hand(
-        &self,
-        index: i32,
-        replicas: Vec<NodeId>,
-        factor: &mut Option<usize>,
-    ) -> Result<PartitionState, Refusal> {
+    /// Refuses replicas that somebody chose and no partition can have.
+    pub(super) fn validate_replicas(&self, replicas: &[NodeId]) -> Result<(), Refusal> {
         let refuse = |why: String| Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why);
         if replicas.is_empty() {
             return Err(refuse(
@@ -290,7 +285,7 @@ impl Controller {
             ));
         }
         let mut seen = BTreeSet::new();
-        for replica in &replicas {
+        for replica in replicas {
             if !self.image.brokers.contains_key(replica) {
                 let message = format!(
                     "The manual partition assignment includes broker {replica}, but no such broker is registered."
@@ -302,6 +297,18 @@ impl Controller {
                 return Err(refuse(message));
             }
         }
+        Ok(())
+    }
+
+    /// The first state of a partition whose replicas were chosen by somebody; `factor` is that of earlier partitions.
+    fn state_by_hand(
+        &self,
+        index: i32,
+        replicas: Vec<NodeId>,
+        factor: &mut Option<usize>,
+    ) -> Result<PartitionState, Refusal> {
+        let refuse = |why: String| Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why);
+        self.validate_replicas(&replicas)?;
         let expected = *factor.get_or_insert(replicas.len());
         if replicas.len() != expected {
             return Err(refuse(format!(
@@ -341,6 +348,7 @@ impl Controller {
                 partition,
                 state,
                 last_known_elr: Vec::new(),
+                reassignment: Reassignment::default(),
             },
             batch,
         );

@@ -4,6 +4,7 @@
 //! matter and an entry can be taken out again; the same on every machine. Not made to resist an adversary.
 
 use super::image::BrokerRegistration;
+use super::record::Reassignment;
 use crate::note::PartitionState;
 use crate::types::{NodeId, Uuid};
 
@@ -85,4 +86,13 @@ pub(super) fn producer_ids(next: i64) -> u64 {
 
 pub(super) fn config(topic: &str, name: &str, value: &str) -> u64 {
     Entry(5).text(topic).text(name).text(value).0
+}
+
+pub(super) fn reassignment(topic: Uuid, index: i32, reassignment: &Reassignment) -> u64 {
+    Entry(6)
+        .uuid(topic)
+        .word(index as u64)
+        .nodes(&reassignment.adding)
+        .nodes(&reassignment.removing)
+        .0
 }

@@ -7,7 +7,10 @@
 //!
 //! Sources: KIP-631; `PartitionRegistration.merge`; `TopicsDelta`, `ClusterDelta`, `ConfigurationsDelta`.
 
-use super::{digest, record::Record};
+use super::{
+    digest,
+    record::{Reassignment, Record},
+};
 use crate::note::PartitionState;
 use crate::types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicPartition, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +54,8 @@ pub struct Topic {
     pub partitions: BTreeMap<i32, PartitionState>,
     /// The last leader of partitions whose ISR and ELR are (or just were) empty (KIP-966); never an empty list.
     pub last_known_elr: BTreeMap<i32, Vec<NodeId>>,
+    /// By index, where replicas are on their way.
+    pub reassignments: BTreeMap<i32, Reassignment>,
 }
 
 /// The fold of the metadata log's prefix.
@@ -172,6 +177,7 @@ impl MetadataImage {
                     name: name.clone(),
                     partitions: BTreeMap::new(),
                     last_known_elr: BTreeMap::new(),
+                    reassignments: BTreeMap::new(),
                 };
                 self.topics.insert(*id, topic);
             }
@@ -180,16 +186,28 @@ impl MetadataImage {
                 partition,
                 state,
                 last_known_elr,
+                reassignment,
             } => {
                 self.set_partition(*partition, state.clone(), Some(last_known_elr), delta);
+                self.set_reassignment(*partition, reassignment.clone());
             }
             Record::PartitionChange {
                 partition,
                 last_known_elr,
+                adding,
+                removing,
                 ..
             } => {
                 if let Some(state) = self.partition(*partition).and_then(|state| merge(state, record)) {
                     self.set_partition(*partition, state, last_known_elr.as_deref(), delta);
+                    if adding.is_some() || removing.is_some() {
+                        let before = self.reassignment(*partition);
+                        let reassignment = Reassignment {
+                            adding: adding.as_ref().unwrap_or(&before.adding).clone(),
+                            removing: removing.as_ref().unwrap_or(&before.removing).clone(),
+                        };
+                        self.set_reassignment(*partition, reassignment);
+                    }
                 }
             }
             Record::Config { topic, name, value } => {
@@ -245,6 +263,22 @@ impl MetadataImage {
         delta.partitions.insert(partition);
     }
 
+    fn set_reassignment(&mut self, partition: TopicPartition, reassignment: Reassignment) {
+        let (id, index) = (partition.topic, partition.partition);
+        let Some(topic) = self.topics.get_mut(&id) else { return };
+        let mut sum = 0u64;
+        let old = if reassignment.is_none() {
+            topic.reassignments.remove(&index)
+        } else {
+            sum = sum.wrapping_add(digest::reassignment(id, index, &reassignment));
+            topic.reassignments.insert(index, reassignment)
+        };
+        if let Some(old) = old {
+            sum = sum.wrapping_sub(digest::reassignment(id, index, &old));
+        }
+        self.add(sum);
+    }
+
     fn remove_topic(&mut self, id: Uuid, delta: &mut MetadataDelta) {
         let Some(topic) = self.topics.remove(&id) else { return };
         self.subtract(digest::topic(id, &topic.name));
@@ -257,6 +291,9 @@ impl MetadataImage {
         }
         for (index, nodes) in &topic.last_known_elr {
             self.subtract(digest::last_known_elr(id, *index, nodes));
+        }
+        for (index, reassignment) in &topic.reassignments {
+            self.subtract(digest::reassignment(id, *index, reassignment));
         }
         for (name, value) in self.configs.remove(&topic.name).unwrap_or_default() {
             self.subtract(digest::config(&topic.name, &name, &value));
@@ -308,6 +345,13 @@ impl MetadataImage {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// What is under way for a partition.
+    pub fn reassignment(&self, partition: TopicPartition) -> Reassignment {
+        let topic = self.topics.get(&partition.topic);
+        let reassignment = topic.and_then(|topic| topic.reassignments.get(&partition.partition));
+        reassignment.cloned().unwrap_or_default()
+    }
+
     /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.get(self.topic_ids.get(name)?)
@@ -347,6 +391,7 @@ impl MetadataImage {
                     },
                     state: state.clone(),
                     last_known_elr: topic.last_known_elr.get(index).cloned().unwrap_or_default(),
+                    reassignment: topic.reassignments.get(index).cloned().unwrap_or_default(),
                 });
             }
         }
@@ -430,6 +475,8 @@ mod tests {
             elr: None,
             last_known_elr: None,
             replicas: None,
+            adding: None,
+            removing: None,
         }
     }
 
@@ -445,6 +492,7 @@ mod tests {
                 elr: vec![],
             },
             last_known_elr: vec![],
+            reassignment: Reassignment::default(),
         }
     }
 
@@ -490,6 +538,8 @@ mod tests {
                 elr: Some(nodes(&[2])),
                 last_known_elr: Some(nodes(&[2])),
                 replicas: None,
+                adding: None,
+                removing: None,
             },
             register(2, 10),
             Record::ProducerIds {

@@ -11,4 +11,4 @@ mod image;
 mod record;
 
 pub use image::{BrokerRegistration, MetadataDelta, MetadataImage, Topic, merge};
-pub use record::{Record, RecordError};
+pub use record::{Reassignment, Record, RecordError};

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: `decode(encode(r)) == r`; decoding never panics and never takes more memory than the input justifies.
 //! An unknown kind, a version that we do not read and garbage behind the record are errors, as they are in Kafka.
-//! Deliberately not here: features, log directories, reassignments and the recovery state of leaders: written as
-//! Kafka's defaults, skipped when read.
+//! Deliberately not here: features, log directories and the recovery state of leaders: written as Kafka's defaults,
+//! skipped when read.
 //!
 //! ```text
 //! unsigned varint 1 (frame) │ unsigned varint kind │ unsigned varint version │ fields │ tagged fields
@@ -41,6 +41,22 @@ const UNASSIGNED: Uuid = Uuid::from_u128(1);
 
 const NO_LEADER: i32 = -1;
 const NO_LEADER_CHANGE: i32 = -2;
+
+/// Replicas on their way in and out (KIP-455). Who is added is among the replicas already, who is removed still is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reassignment {
+    /// Must be in sync before the others may go.
+    pub adding: Vec<NodeId>,
+    /// Go when all that stay are in sync.
+    pub removing: Vec<NodeId>,
+}
+
+impl Reassignment {
+    /// Nothing is on its way.
+    pub fn is_none(&self) -> bool {
+        self.adding.is_empty() && self.removing.is_empty()
+    }
+}
 
 /// A metadata record (KIP-631), with the fields of Kafka's JSON schemas. More kinds follow the features.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +118,8 @@ pub enum Record {
         state: PartitionState,
         /// The last leader, while ISR and ELR are empty (KIP-966); empty otherwise.
         last_known_elr: Vec<NodeId>,
+        /// What is under way.
+        reassignment: Reassignment,
     },
     /// `None` leaves as it is. A `leader` (even the same one) bumps the leader epoch, every change the partition epoch.
     PartitionChange {
@@ -117,6 +135,10 @@ pub enum Record {
         last_known_elr: Option<Vec<NodeId>>,
         /// Assigned replicas.
         replicas: Option<Vec<NodeId>>,
+        /// See [`Reassignment`].
+        adding: Option<Vec<NodeId>>,
+        /// See [`Reassignment`].
+        removing: Option<Vec<NodeId>>,
     },
     /// `value: None` removes it. Empty topic name: default of the cluster.
     Config {
@@ -281,13 +303,14 @@ impl Record {
                 partition,
                 state,
                 last_known_elr,
+                reassignment,
             } => {
                 out.int32(partition.partition);
                 out.uuid(partition.topic);
                 out.nodes(&state.replicas);
                 out.nodes(&state.isr);
-                out.length(0); // RemovingReplicas
-                out.length(0); // AddingReplicas
+                out.nodes(&reassignment.removing);
+                out.nodes(&reassignment.adding);
                 out.int32(leader_number(state.leader));
                 out.int32(state.leader_epoch.0);
                 out.int32(state.partition_epoch.0);
@@ -311,6 +334,8 @@ impl Record {
                 elr,
                 last_known_elr,
                 replicas,
+                adding,
+                removing,
             } => {
                 out.int32(partition.partition);
                 out.uuid(partition.topic);
@@ -319,6 +344,8 @@ impl Record {
                 fields.extend(isr.as_ref().map(|isr| (0, nodes(isr))));
                 fields.extend(leader.map(|leader| (1, field(|out| out.int32(leader_number(leader))))));
                 fields.extend(replicas.as_ref().map(|replicas| (2, nodes(replicas))));
+                fields.extend(removing.as_ref().map(|removing| (3, nodes(removing))));
+                fields.extend(adding.as_ref().map(|adding| (4, nodes(adding))));
                 fields.extend(elr.as_ref().map(|elr| (6, nodes(elr))));
                 fields.extend(last_known_elr.as_ref().map(|last| (7, nodes(last))));
                 out.tagged(&fields);
@@ -490,8 +517,8 @@ fn decode_partition(input: &mut Reader<'_>, version: u32) -> Result<Record, Reco
     let topic = input.uuid()?;
     let replicas = input.nodes()?;
     let isr = input.nodes()?;
-    input.nodes()?; // RemovingReplicas
-    input.nodes()?; // AddingReplicas
+    let removing = input.nodes()?;
+    let adding = input.nodes()?;
     let leader = leader_of(input.int32()?)?;
     let leader_epoch = LeaderEpoch(input.int32()?);
     let partition_epoch = PartitionEpoch(input.int32()?);
@@ -526,6 +553,7 @@ fn decode_partition(input: &mut Reader<'_>, version: u32) -> Result<Record, Reco
             elr,
         },
         last_known_elr,
+        reassignment: Reassignment { adding, removing },
     })
 }
 
@@ -533,6 +561,7 @@ fn decode_partition_change(input: &mut Reader<'_>) -> Result<Record, RecordError
     let index = input.int32()?;
     let topic = input.uuid()?;
     let (mut leader, mut isr, mut elr, mut last_known_elr, mut replicas) = (None, None, None, None, None);
+    let (mut adding, mut removing) = (None, None);
     input.tagged(|tag, value| {
         match tag {
             0 => isr = value.nullable_nodes()?,
@@ -543,6 +572,8 @@ fn decode_partition_change(input: &mut Reader<'_>) -> Result<Record, RecordError
                 }
             }
             2 => replicas = value.nullable_nodes()?,
+            3 => removing = value.nullable_nodes()?,
+            4 => adding = value.nullable_nodes()?,
             6 => elr = value.nullable_nodes()?,
             7 => last_known_elr = value.nullable_nodes()?,
             _ => {}
@@ -559,6 +590,8 @@ fn decode_partition_change(input: &mut Reader<'_>) -> Result<Record, RecordError
         elr,
         last_known_elr,
         replicas,
+        adding,
+        removing,
     })
 }
 
@@ -607,6 +640,8 @@ mod tests {
             elr: None,
             last_known_elr: None,
             replicas: None,
+            adding: None,
+            removing: None,
         };
         vec![
             Record::RegisterBroker {
@@ -644,6 +679,7 @@ mod tests {
                 partition: partition(0),
                 state: state.clone(),
                 last_known_elr: vec![],
+                reassignment: Reassignment::default(),
             },
             Record::Partition {
                 partition: partition(0),
@@ -654,6 +690,7 @@ mod tests {
                     ..state
                 },
                 last_known_elr: nodes(&[2]),
+                reassignment: Reassignment::default(),
             },
             change(None, Some(&[])),
             change(Some(None), None),
@@ -665,6 +702,8 @@ mod tests {
                 elr: Some(nodes(&[2])),
                 last_known_elr: Some(nodes(&[])),
                 replicas: Some(nodes(&[1, 2])),
+                adding: None,
+                removing: None,
             },
             Record::Config {
                 topic: "t".into(),
@@ -732,6 +771,8 @@ mod tests {
                 elr: Some(nodes(&[])),
                 last_known_elr: None,
                 replicas: None,
+                adding: None,
+                removing: None,
             },
             &[
                 &[1, 5, 2, 0, 0, 0, 2][..],
@@ -752,6 +793,7 @@ mod tests {
                     elr: nodes(&[]),
                 },
                 last_known_elr: vec![],
+                reassignment: Reassignment::default(),
             },
             &[
                 &[1, 3, 2, 0, 0, 0, 2][..],

@@ -68,6 +68,18 @@ pub const APIS: &[Api] = &[
     api(ApiKey::CreatePartitions, 0, 3, of::CREATE_PARTITIONS),
     api(ApiKey::ElectLeaders, 0, 2, of::ELECT_LEADERS),
     api(ApiKey::IncrementalAlterConfigs, 0, 1, of::INCREMENTAL_ALTER_CONFIGS),
+    api(
+        ApiKey::AlterPartitionReassignments,
+        0,
+        1,
+        of::ALTER_PARTITION_REASSIGNMENTS,
+    ),
+    api(
+        ApiKey::ListPartitionReassignments,
+        0,
+        0,
+        of::LIST_PARTITION_REASSIGNMENTS,
+    ),
     api(ApiKey::Vote, 0, 2, of::VOTE),
     api(ApiKey::BeginQuorumEpoch, 0, 1, of::BEGIN_QUORUM_EPOCH),
     api(ApiKey::EndQuorumEpoch, 0, 1, of::END_QUORUM_EPOCH),

@@ -240,6 +240,12 @@ fn every_operation_has_a_request_that_brokers_serve() {
             name: "retention.ms".to_owned(),
             value: None,
         },
+        Op::Reassign {
+            op: 5,
+            topic: topic(),
+            partition: 1,
+            replicas: Some(vec![3, 1]),
+        },
     ];
     for op in ops {
         let mut bench = bench(&[]);
@@ -252,6 +258,10 @@ fn every_operation_has_a_request_that_brokers_serve() {
                 let config = &body.resources[0].configs[0];
                 let set = config.value.is_some();
                 assert_eq!(config.config_operation, if set { SET } else { DELETE });
+            }
+            RequestKind::AlterPartitionReassignments(body) => {
+                let partition = &body.topics[0].partitions[0];
+                assert_eq!(partition.replicas, Some(vec![BrokerId(3), BrokerId(1)]));
             }
             other => panic!("{other:?}"),
         }

@@ -212,6 +212,8 @@ fn a_controller_finds_metadata_that_none_decides_before_it_decides_by_it() {
         elr: Some(elr),
         last_known_elr: None,
         replicas: None,
+        adding: None,
+        removing: None,
     };
     let node = NodeId;
     assert_eq!(lost(change(vec![node(1)], vec![node(2)])), None);

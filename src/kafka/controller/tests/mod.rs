@@ -7,6 +7,7 @@ mod elections;
 mod failover;
 mod isr;
 mod producer_ids;
+mod reassignments;
 mod topics;
 
 use super::*;

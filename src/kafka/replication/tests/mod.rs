@@ -149,6 +149,7 @@ impl World {
     fn create_topic(&mut self, id: Uuid, state: PartitionState) {
         let topic = Topic {
             last_known_elr: BTreeMap::new(),
+            reassignments: BTreeMap::new(),
             id,
             name: String::from("t"),
             partitions: BTreeMap::from([(0, state)]),
