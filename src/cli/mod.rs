@@ -10,6 +10,7 @@
 //! | 5 | a mark was not reached within its duty |
 //! | 6 | the machine failed us, or a search was cut: neither pass nor fail |
 //! | 7 | the cluster refuses a step of a path: it is stricter than the specification |
+//! | 130 | `serve` was told twice to stop, and did not wait for the end |
 
 mod check;
 mod explore;
@@ -34,7 +35,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 as expected; 1 a check broken, or an expected violation not found; 2 bad input; \
 3 the same seed gave two digests; 4 not converged; 5 a mark not reached within its duty; 6 the machine failed us, or a \
-search was cut; 7 the cluster refuses a step of a path (`replay --path`).";
+search was cut; 7 the cluster refuses a step of a path (`replay --path`); 130 told twice to stop (`serve`).";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -215,3 +215,98 @@ impl Disk for FileDisk {
         self.path(path).exists()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> FileDisk {
+        let root = std::env::temp_dir().join(format!("highwater-disk-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir_all(&root).unwrap();
+        FileDisk::new(root)
+    }
+
+    impl Drop for FileDisk {
+        fn drop(&mut self) {
+            if self.root.starts_with(std::env::temp_dir()) {
+                let _ = fs::remove_dir_all(&self.root);
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_those_of_the_contract() {
+        let mut disk = scratch("files");
+        assert_eq!(
+            disk.open("t-0/log", true),
+            Err(DiskError::NotFound),
+            "no such directory"
+        );
+        disk.create_dir("t-0").unwrap();
+        disk.create_dir("t-0").unwrap();
+        assert_eq!(disk.open("t-0/log", false), Err(DiskError::NotFound));
+        let file = disk.open("t-0/log", true).unwrap();
+        disk.write_at(file, 0, b"hello").unwrap();
+        disk.write_at(file, 7, b"!").unwrap();
+        assert_eq!(disk.len(file), 8);
+        assert_eq!(disk.read_at(file, 0, 100).unwrap(), &b"hello\0\0!"[..]);
+        assert_eq!(disk.read_at(file, 3, 2).unwrap(), &b"lo"[..]);
+        assert_eq!(disk.read_at(file, 8, 2).unwrap(), &b""[..]);
+        assert_eq!(disk.read_at(file, u64::MAX, 2).unwrap(), &b""[..]);
+        disk.set_len(file, 4).unwrap();
+        disk.set_len(file, 6).unwrap();
+        assert_eq!(disk.read_at(file, 0, 100).unwrap(), &b"hell\0\0"[..]);
+        disk.close(file);
+        let again = disk.open("t-0/log", false).unwrap();
+        assert_eq!((again, disk.len(again)), (file, 6), "a hole is taken");
+    }
+
+    #[test]
+    fn names_are_those_of_the_contract() {
+        let mut disk = scratch("names");
+        assert_eq!(disk.list("none").unwrap(), Vec::<String>::new());
+        for name in ["b", "a"] {
+            let file = disk.open(name, true).unwrap();
+            disk.write_at(file, 0, name.as_bytes()).unwrap();
+        }
+        disk.create_dir("dir").unwrap();
+        disk.open("dir/inside", true).unwrap();
+        assert_eq!(disk.list("").unwrap(), ["a", "b", "dir"]);
+        disk.rename("a", "b").unwrap();
+        let file = disk.open("b", false).unwrap();
+        assert_eq!(disk.read_at(file, 0, 9).unwrap(), &b"a"[..], "the other is replaced");
+        disk.rename("dir", "dir-delete").unwrap();
+        assert!(disk.exists("dir-delete/inside") && !disk.exists("dir"));
+        disk.remove("dir-delete").unwrap();
+        disk.remove("b").unwrap();
+        assert_eq!(disk.remove("b"), Err(DiskError::NotFound));
+        assert_eq!(disk.list("").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_sync_outlives_the_closing_of_its_file() {
+        let mut disk = scratch("sync");
+        let file = disk.open("f", true).unwrap();
+        disk.write_at(file, 0, b"x").unwrap();
+        let sync = disk.sync(&SyncTarget::File(file));
+        disk.close(file);
+        assert_eq!(sync.run(), Ok(()));
+        assert_eq!(disk.sync(&SyncTarget::Dir(String::new())).run(), Ok(()));
+        assert_eq!(
+            disk.sync(&SyncTarget::Dir("none".into())).run(),
+            Err(DiskError::NotFound)
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_operating_system_refuses_is_told() {
+        // A device that is always full, and cannot be synced.
+        let mut disk = FileDisk::new(PathBuf::from("/"));
+        let file = disk.open("dev/full", false).unwrap();
+        assert_eq!(disk.write_at(file, 0, b"x"), Err(DiskError::Full));
+        assert_eq!(disk.sync(&SyncTarget::File(file)).run(), Err(DiskError::Io));
+        assert_eq!(disk.open("dev", false), Err(DiskError::Io), "a directory is no file");
+    }
+}

@@ -22,6 +22,7 @@ pub struct Gate {
     paused: AtomicBool,
     queued: AtomicUsize,
     changed: Notify,
+    given_up: Notify,
 }
 
 impl Gate {
@@ -51,6 +52,16 @@ impl Gate {
     pub fn sent(&self, bytes: usize) {
         self.queued.fetch_sub(bytes, SeqCst);
         self.changed.notify_one();
+    }
+
+    /// What is still queued need not be written: the connection ends now.
+    pub fn give_up(&self) {
+        self.given_up.notify_one();
+    }
+
+    /// Waits for [`Gate::give_up`].
+    pub async fn until_given_up(&self) {
+        self.given_up.notified().await;
     }
 
     /// Waits until the machine has taken the last frame.

@@ -54,6 +54,7 @@ pub struct Failure(pub String);
 pub fn serve(config: ServeConfig) -> Result<(), Failure> {
     let clock = Clock::start();
     let directory = directory::claim(&config.directory).map_err(Failure)?;
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(SYNC_THREADS)
@@ -192,6 +193,18 @@ fn describe_data(config: &ServeConfig, directory: &Directory) -> String {
 
 fn refused(directory: &Directory, error: &LogError) -> String {
     format!("cannot open {}: {error}", directory.path.display())
+}
+
+/// A replica has three files and a connection one: the usual 1,024 would be a few hundred partitions.
+fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 /// Fresh at every start.

@@ -14,11 +14,15 @@ use kafka::log::LogError;
 use kafka::{ConnId, Input, Note, Outbox, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 /// Events that are taken from the channel at once.
 const BATCH: usize = 256;
+
+/// What a peer has to read the last answers before its connection is closed.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,9 +182,15 @@ impl Node {
                     }
                 }
                 Output::Close { conn } => {
-                    self.links.remove(&conn);
                     self.waiting.remove(&conn);
                     self.metrics.on_closed(conn);
+                    if let Some(link) = self.links.remove(&conn) {
+                        let gate = Arc::clone(&link.gate);
+                        tokio::spawn(async move {
+                            tokio::time::sleep(LINGER).await;
+                            gate.give_up();
+                        });
+                    }
                 }
                 Output::PauseReading { conn } => self.pause(conn, true),
                 Output::ResumeReading { conn } => self.pause(conn, false),
