@@ -83,7 +83,7 @@ impl<'a> Batch<'a> {
             return None;
         }
         // Sequences count from 0 to the largest of 31 bits, and then again.
-        let last_sequence = i64::from(base_sequence) + (self.last - self.base) & 0x7fff_ffff;
+        let last_sequence = (i64::from(base_sequence) + (self.last - self.base)) & 0x7fff_ffff;
         Some(Written {
             id,
             epoch: i16::from_be_bytes([self.bytes[51], self.bytes[52]]),
