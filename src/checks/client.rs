@@ -332,7 +332,14 @@ impl Checks {
                     && self.ghost.partitions[at].committed_value(offset) != Some(value)
             })
         };
-        if let Some(other) = other.filter(|other| !excused(*other)) {
+        // Who copies a log that begins above the deleted records learns nothing of their producers, and takes any sequence
+        // of one that it does not know (KIP-360): a batch whose answer was lost before may then be written again.
+        let is_deleted = |offset| {
+            let at = self.linked(partition);
+            at.is_some_and(|at| offset < self.ghost.partitions[at].deleted_to)
+        };
+        let broken = |other: &Offset| !excused(*other) && !is_deleted(offset.min(*other));
+        if let Some(other) = other.filter(broken) {
             let name = self.history.sends[send].name();
             self.report.fire(Check::C2, self.now, Some(client), || {
                 format!("An idempotent producer's record is written once. {name} stands at {other} and at {offset}.")

@@ -73,6 +73,29 @@ fn c2_a_value_at_two_offsets() {
 }
 
 #[test]
+fn c2_excuses_a_copy_of_what_is_deleted_and_no_other() {
+    let copied = |deleted_to| {
+        let mut story = Story::begun(1);
+        story.write(0, "a");
+        story.write(1, "b");
+        story.polled(CLIENT, 0, &["a", "b"]);
+        for node in 0..3 {
+            story.note(
+                node,
+                Note::LogStartAdvanced {
+                    partition: TP,
+                    to: deleted_to,
+                },
+            );
+        }
+        story.polled(CLIENT, 2, &["b"]);
+        story
+    };
+    copied(2).silent(&["C2"]);
+    copied(1).fires(&["C2"]);
+}
+
+#[test]
 fn c3_and_c4_an_acknowledged_value_is_not_read() {
     let mut lost = Story::begun(1);
     lost.write(0, "a");
