@@ -5,6 +5,7 @@
 //!
 //! Sources: KIP-966; `DescribeTopicPartitionsRequestHandler`, `KRaftMetadataCache`.
 
+use super::metadata::TOPIC_OPERATIONS;
 use crate::metadata::{MetadataImage, Topic};
 use crate::types::{NodeId, flaw_of_topic_name};
 use crate::wire::error::ErrorCode;
@@ -65,6 +66,7 @@ pub fn describe(
             WireTopic::default()
                 .with_name(Some(wire_name(name)))
                 .with_topic_id(topic.id)
+                .with_topic_authorized_operations(TOPIC_OPERATIONS)
                 .with_partitions(partitions),
         );
         if let Some(next) = next.filter(|next| topic.partitions.range(next..).next().is_some()) {

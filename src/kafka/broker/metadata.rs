@@ -25,6 +25,17 @@ fn wire_id(node: Option<NodeId>) -> BrokerId {
     BrokerId(node.map_or(-1, |node| node.0))
 }
 
+/// What a client may do with a topic, bit by bit, by Kafka's numbers of operations: all that there is, since nobody is
+/// refused here. READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+pub(super) const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+/// The same of the cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
+const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+
+/// Of the cluster, if somebody asks.
+fn operations(asked: bool) -> i32 {
+    if asked { CLUSTER_OPERATIONS } else { i32::MIN }
+}
+
 /// What this broker speaks, or INVALID_REQUEST to a client that says who it is in a way that no log line should show.
 pub fn api_versions(request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
     let is_legal = |name: &str| {
@@ -104,8 +115,16 @@ pub fn metadata(
             })
             .collect(),
     };
+    let mut topics: Vec<MetadataResponseTopic> = topics;
+    if request.include_topic_authorized_operations {
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            topic.topic_authorized_operations = TOPIC_OPERATIONS;
+        }
+    }
+    let cluster_operations = operations(request.include_cluster_authorized_operations);
     MetadataResponse::default()
         .with_brokers(brokers.collect())
+        .with_cluster_authorized_operations(cluster_operations)
         .with_cluster_id(Some(text(cluster_id)))
         .with_controller_id(wire_id(controller))
         .with_topics(topics)
@@ -172,6 +191,7 @@ pub fn describe_cluster(
     });
     DescribeClusterResponse::default()
         .with_error_message(None)
+        .with_cluster_authorized_operations(operations(request.include_cluster_authorized_operations))
         .with_cluster_id(text(cluster_id))
         .with_controller_id(wire_id(controller))
         .with_brokers(brokers.collect())

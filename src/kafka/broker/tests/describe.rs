@@ -9,7 +9,7 @@ use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourc
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::{
     AlterConfigsRequest, ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest, MetadataRequest,
     create_partitions_request::CreatePartitionsTopic,
 };
 
@@ -285,4 +285,22 @@ fn topics_come_page_by_page() {
         (vec![refused.clone()], None)
     );
     assert_eq!(page(&mut node, &["c"], Some(("c", -1)), 3), (vec![refused], None));
+}
+
+#[test]
+fn who_asks_hears_what_it_may_do() {
+    let mut node = Node::start(&[]);
+    node.create("t", &[]);
+    let mut ask = |asks| {
+        let request = MetadataRequest::default()
+            .with_include_cluster_authorized_operations(asks)
+            .with_include_topic_authorized_operations(asks);
+        let ResponseKind::Metadata(response) = node.ask_in(8, request.with_topics(None)) else {
+            panic!("another answer")
+        };
+        let of_topic = response.topics[0].topic_authorized_operations;
+        (response.cluster_authorized_operations, of_topic)
+    };
+    assert_eq!(ask(false), (i32::MIN, i32::MIN));
+    assert_eq!(ask(true), (8_096, 3_576), "every operation that Kafka knows of them");
 }
