@@ -163,6 +163,14 @@ fn help_says_what_serve_takes() {
     for option in ["--config", "--set", "--cluster", "--metrics", "127.0.0.1:9092"] {
         assert!(help.contains(option), "{help}");
     }
+    let list = out(&highwater(&["serve", "--properties"]));
+    for line in [
+        "min.insync.replicas=1",
+        "log.dirs=",
+        "# log.retention.hours: log.retention.ms in another unit",
+    ] {
+        assert!(list.lines().any(|found| found == line), "no `{line}` in {list}");
+    }
 }
 
 /// What was acknowledged at which offset, and all that was ever read there.

@@ -17,6 +17,9 @@ pub(super) struct ServeArgs {
     /// Set one property, over what the file says
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// List all properties with their defaults, and stop
+    #[arg(long, conflicts_with_all = ["config", "set", "cluster", "metrics"])]
+    properties: bool,
     /// Start this many nodes on this machine, each a process of its own
     #[arg(long, value_name = "NODES", conflicts_with_all = ["config", "metrics"], value_parser = clap::value_parser!(u16).range(1..=9))]
     cluster: Option<u16>,
@@ -53,6 +56,10 @@ impl From<crate::serve::Failure> for Failure {
 }
 
 pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
+    if args.properties {
+        print!("{}", crate::serve::config::list());
+        return Ok(0);
+    }
     if let Some(nodes) = args.cluster {
         let mut more = vec!["--log".to_owned(), args.log.clone()];
         for assignment in &args.set {

@@ -191,6 +191,25 @@ fn settings(p: &mut Properties) -> Result<Settings, BadProperty> {
     Ok(settings)
 }
 
+/// All properties, a line each, with the values that they have by themselves.
+pub fn list() -> String {
+    let defaults = Settings::default();
+    let numbers = Settings::NAMES.iter().map(|name| {
+        let value = defaults.get(name).expect("a name of the list");
+        format!("{name}={value}")
+    });
+    let others = OTHERS.iter().map(|name| format!("{name}="));
+    let units = IN_OTHER_UNITS
+        .iter()
+        .map(|(name, ours, _)| format!("# {name}: {ours} in another unit"));
+    let without = WITHOUT_EFFECT
+        .iter()
+        .map(|name| format!("# {name}: accepted, without effect"));
+    let mut lines: Vec<String> = numbers.chain(others).chain(units).chain(without).collect();
+    lines.sort_by(|a, b| a.trim_start_matches("# ").cmp(b.trim_start_matches("# ")));
+    lines.join("\n") + "\n"
+}
+
 const OTHERS: &[&str] = &[
     "advertised.listeners",
     "broker.rack",
@@ -226,7 +245,7 @@ fn not_known(name: &str) -> String {
     let known = known.chain(IN_OTHER_UNITS.iter().map(|(name, ..)| name));
     match known.min_by_key(|known| distance(name, known)) {
         Some(near) if distance(name, near) <= name.len() / 3 => format!("is not known: did you mean `{near}`?"),
-        _ => "is not known (`highwater serve --help` says where the list is)".to_owned(),
+        _ => "is not known (`highwater serve --properties` lists those that are)".to_owned(),
     }
 }
 

@@ -17,6 +17,9 @@ const BUCKETS_MS: [f64; 12] = [
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 100.0, 500.0, 1_000.0, 5_000.0,
 ];
 
+/// Requests of one connection that may have no answer yet: see `gate.rs`.
+const MAX_OPEN: usize = 2;
+
 /// How often, and how long, requests of one API took.
 #[derive(Clone, Debug, Default)]
 struct Requests {
@@ -93,11 +96,16 @@ impl Metrics {
         let requests = self.requests.entry(api).or_default();
         requests.count += 1;
         requests.bytes_in += frame.len() as u64;
-        self.open.entry(conn).or_default().push_back(Open {
+        let open = self.open.entry(conn).or_default();
+        open.push_back(Open {
             api,
             correlation_id: i32::from_be_bytes(correlation_id),
             since: now,
         });
+        // One is being answered and one waits: what is older has no answer (acks=0).
+        if open.len() > MAX_OPEN {
+            open.pop_front();
+        }
     }
 
     /// An answer. Requests before it that it does not name had none (acks=0).
@@ -404,5 +412,49 @@ impl Page {
             "" => writeln!(self.text, "{name}{suffix} {value}"),
             _ => writeln!(self.text, "{name}{suffix}{{{labels}}} {value}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(api: i16, correlation_id: i32) -> Bytes {
+        let mut bytes = vec![0, 0, 0, 8];
+        bytes.extend(api.to_be_bytes());
+        bytes.extend([0, 3]);
+        bytes.extend(correlation_id.to_be_bytes());
+        bytes.into()
+    }
+
+    fn answer(correlation_id: i32) -> Bytes {
+        let mut bytes = vec![0, 0, 0, 4];
+        bytes.extend(correlation_id.to_be_bytes());
+        bytes.into()
+    }
+
+    #[test]
+    fn requests_are_timed_and_those_without_answer_are_forgotten() {
+        let mut metrics = Metrics::new(NodeId(1));
+        let (produce, metadata, conn) = (0, 3, ConnId(7));
+        for at in 0..1_000 {
+            metrics.on_frame_in(conn, &frame(produce, at), Nanos::from_ms(1));
+        }
+        assert_eq!(metrics.open[&conn].len(), MAX_OPEN);
+        metrics.on_frame_in(conn, &frame(metadata, 5_000), Nanos::from_ms(2));
+        metrics.on_frame_out(conn, &answer(5_000), Nanos::from_ms(5));
+        assert_eq!(metrics.open[&conn].len(), 0);
+        // What is not in the API table, and what is on our own connections, is not counted.
+        metrics.on_frame_in(conn, &frame(12_345, 1), Nanos::from_ms(6));
+        metrics.on_frame_in(ConnId(8), &frame(metadata, 1), Nanos::from_ms(6));
+        let found: Vec<_> = metrics
+            .requests
+            .iter()
+            .map(|(api, r)| (*api, r.count, r.answered))
+            .collect();
+        assert_eq!(found, [(produce, 1_000, 0), (metadata, 1, 1)]);
+        let of_metadata = &metrics.requests[&metadata];
+        assert_eq!(of_metadata.sum_ms, 3.0);
+        assert_eq!(of_metadata.buckets, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]);
     }
 }
