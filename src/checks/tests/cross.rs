@@ -272,6 +272,7 @@ fn x11_lets_a_fetch_be_late_and_not_false() {
     let mut story = Story::begun(1);
     story.append(0, 0, 0, &["a"]);
     story.copy(1, 0, 0, &["a"], true);
+    story.progress(0, 1, 1, 0);
     let mut moved = state(0, 1, 1, &[0, 2]);
     moved.replicas = ids(&[0, 2]);
     story.decide(moved.clone(), false);
