@@ -9,14 +9,6 @@ import uuid
 
 SERVER = os.environ.get("HIGHWATER_SERVER", "127.0.0.1:9092")
 
-# Cases that fail for a known reason, until that reason is gone: one that passes must leave the list.
-NO_PRODUCER_IDS = "InitProducerId is not served yet"
-WAITING = {
-    ("confluent-kafka", "idempotent"): NO_PRODUCER_IDS,
-    ("kafka-python", "idempotent"): NO_PRODUCER_IDS,
-    ("aiokafka", "idempotent"): NO_PRODUCER_IDS,
-}
-
 
 def fresh(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
@@ -38,7 +30,6 @@ def run(module, client):
     for name, case in list(cases(module)):
         if only and name not in only:
             continue
-        waiting = WAITING.get((client, name))
         start = time.time()
         try:
             case()
@@ -46,12 +37,7 @@ def run(module, client):
         except BaseException as caught:  # A client's own errors do not all have one base.
             error = caught
         seconds = time.time() - start
-        if waiting and error is not None:
-            print(f"wait {client}: {name}: {waiting}")
-        elif waiting:
-            failed += 1
-            print(f"FAIL {client}: {name}: passes now, so take it off the list")
-        elif error is not None:
+        if error is not None:
             failed += 1
             print(f"FAIL {client}: {name} ({seconds:.1f} s): {error!r}")
             traceback.print_exception(error)
