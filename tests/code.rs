@@ -97,12 +97,14 @@ fn a_counterexample_in_the_code_is_told_by_what_the_machines_said() {
         .and_then(|property| property.path.as_ref())
         .expect("it is broken");
     let words: Vec<&str> = path.steps.iter().flat_map(|step| step.words.lines()).collect();
-    assert!(words[0].ends_with("looks for followers that have lagged"), "{words:?}");
-    assert!(words.iter().any(|line| line.contains("asks for ISR {1}")), "{words:?}");
-    assert!(
-        words.iter().any(|line| line.contains("a client's record comes to b1")),
-        "{words:?}"
-    );
+    // Of two shortest traces either may be found: the record comes first, or the look.
+    for told in [
+        "b1 looks for followers that have lagged",
+        "asks for ISR {1}",
+        "a client's record comes to b1",
+    ] {
+        assert!(words.iter().any(|line| line.contains(told)), "{told}: {words:?}");
+    }
 }
 
 #[test]

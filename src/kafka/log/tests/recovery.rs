@@ -50,7 +50,11 @@ fn a_whole_log_is_what_it_was_clean_or_not() {
             recovery_point: if clean { 12 } else { 9 },
             clean,
         };
-        assert_eq!(f.notes(), [opened]);
+        let loaded = Note::ProducersLoaded {
+            partition: PARTITION,
+            producers: Vec::new(),
+        };
+        assert_eq!(f.notes(), [opened, loaded]);
         assert_eq!(f.lead(4, 1).base_offset, 12);
     }
 }
