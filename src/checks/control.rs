@@ -322,15 +322,23 @@ impl Checks {
     /// not forgotten, for it may be committed yet: a later leader may have it, if this one commits nothing.
     /// With it, whether that was an unclean election.
     pub(super) fn in_force(&self, at: usize) -> Option<(State, bool)> {
+        let committed = self.ghost.partitions[at].state.map(|state| (state, false));
+        let last = self.inherited(at).last();
+        last.map(|pending| (pending.state, pending.unclean)).or(committed)
+    }
+
+    /// The committed state, and those decided since that the newest quorum leader has in its log.
+    pub(super) fn standing(&self, at: usize) -> impl Iterator<Item = State> {
+        let committed = self.ghost.partitions[at].state;
+        self.inherited(at).map(|pending| pending.state).chain(committed)
+    }
+
+    /// Decisions that the newest quorum leader has in its log.
+    fn inherited(&self, at: usize) -> impl Iterator<Item = &Pending> {
         let newest = self.quorum.newest();
         let leader = newest.and_then(|(epoch, id)| Some((epoch, self.ghost.node(NodeId(id))?)));
-        let partition = &self.ghost.partitions[at];
-        let last = partition
-            .pending
-            .iter()
-            .rfind(|pending| leader.is_none_or(|(epoch, node)| self.builds_on(node, epoch, pending)));
-        let committed = partition.state.map(|state| (state, false));
-        last.map(|pending| (pending.state, pending.unclean)).or(committed)
+        let stands = move |pending: &&Pending| leader.is_none_or(|(epoch, node)| self.builds_on(node, epoch, pending));
+        self.ghost.partitions[at].pending.iter().filter(stands)
     }
 
     /// Whether a decision is one of the controller `node` of this epoch, or of one before it and in its log.

@@ -490,19 +490,19 @@ impl Checks {
 
     /// The replica is gone.
     pub(super) fn replica_stopped(&mut self, node: usize, at: usize, deleted: bool) {
+        // It goes because it is no replica any more, by a decision of this epoch; or because the topic goes.
+        let moved = self
+            .standing(at)
+            .filter(|state| !has(state.replicas, node))
+            .map(|state| state.leader_epoch)
+            .max();
         let partition = &mut self.ghost.partitions[at];
         let replica = &mut partition.replicas[node];
         replica.open = false;
         replica.role = Role::None;
         replica.high_watermark = None;
         if deleted {
-            // It goes because it is no replica any more, by a decision of this epoch; or because the topic goes.
-            let pending = partition.pending.iter().map(|pending| pending.state);
-            let known = pending.chain(partition.state);
-            let moved = known
-                .filter(|state| !has(state.replicas, node))
-                .map(|state| state.leader_epoch);
-            match moved.max() {
+            match moved {
                 // What it has asked a leader for in an older epoch, it held when it asked.
                 Some(epoch) => partition.replicas[node].leader_epoch = epoch,
                 None => {

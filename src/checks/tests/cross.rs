@@ -268,6 +268,41 @@ fn x11_is_silent_about_a_follower_that_a_power_failure_has_cut() {
 /// A fetch is under way when its sender moves away: it held what it asked to go on from. Once it is back with nothing,
 /// it holds nothing.
 #[test]
+fn i4_a_replica_that_comes_back_obeyed_no_controller_that_was_replaced() {
+    let returned = |leader_epoch: i32| {
+        let mut story = Story::begun(1);
+        story.tick();
+        story.note(
+            1,
+            Note::BecameQuorumLeader {
+                epoch: LeaderEpoch(3),
+                epoch_start_offset: 0,
+            },
+        );
+        let moved = |leader_epoch: i32| PartitionState {
+            replicas: ids(&[0, 2]),
+            ..state(0, leader_epoch, 1, &[0, 2])
+        };
+        story.decide_as(0, 2, moved(5), false);
+        story.decide_as(1, 3, moved(1), false);
+        story.tick();
+        story.note(
+            1,
+            Note::ReplicaStopped {
+                partition: TP,
+                deleted: true,
+            },
+        );
+        story.decide_as(1, 3, state(0, 1, 2, &[0, 2]), false);
+        story.open(1, 0, 0, false);
+        story.follow(1, state(0, leader_epoch, 2, &[0, 2]), 0);
+        story.found()
+    };
+    assert!(!returned(1).contains(&"I4"));
+    assert!(returned(0).contains(&"I4"));
+}
+
+#[test]
 fn x11_lets_a_fetch_be_late_and_not_false() {
     let mut story = Story::begun(1);
     story.append(0, 0, 0, &["a"]);
