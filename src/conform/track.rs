@@ -8,7 +8,7 @@ use model::replication::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Questions of a follower that may still be on the wire. A network delays, it does not keep for ever.
+/// Questions of a follower that may still be on the wire; of older ones only the last to each leader in each epoch.
 const REMEMBERED: usize = 256;
 
 /// What a stop leaves open about a log.
@@ -120,7 +120,12 @@ impl Track {
         if asked.back() != Some(&question) {
             asked.push_back(question);
             if asked.len() > REMEMBERED {
-                asked.pop_front();
+                // What it asked a leader last in an epoch may still be on its way there, however much it has asked since.
+                let same = |i: &usize| {
+                    (asked[*i].leader, asked[*i].leader_epoch) == (asked[i + 1].leader, asked[i + 1].leader_epoch)
+                };
+                let oldest = (0..REMEMBERED).find(same).unwrap_or(0);
+                asked.remove(oldest);
             }
         }
     }
