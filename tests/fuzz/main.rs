@@ -6,18 +6,17 @@
 //! The same inputs each time: chance is a number. Inputs that once did harm, or look as if they could, are kept in
 //! `tests/corpus`.
 
-mod disk;
 mod node;
 
 use bytes::{Bytes, BytesMut};
-use disk::MemoryDisk;
+use highwater::cluster::SimDisk;
 use kafka::client::stranger;
 use kafka::metadata::{Reassignment, Record};
 use kafka::wire::api::APIS;
 use kafka::wire::batch;
 use kafka::wire::frame::{self, Framer};
 use kafka::wire::schema::sample;
-use kafka::{Entropy, LeaderEpoch, PartitionEpoch, PartitionState, TopicPartition, Uuid};
+use kafka::{Disk, Entropy, LeaderEpoch, PartitionEpoch, PartitionState, TopicPartition, Uuid};
 use std::path::Path;
 
 /// Bytes with one to four things wrong.
@@ -196,24 +195,35 @@ fn metadata(inputs: u64) {
     assert!(refused > inputs / 3, "{refused} refused");
 }
 
+/// A file is something else, or gone.
+fn replace(disk: &mut dyn Disk, path: &str, content: Option<&[u8]>) {
+    disk.remove(path).expect("it is there");
+    if let Some(content) = content {
+        let file = disk.open(path, true).expect("created");
+        disk.write_at(file, 0, content).expect("written");
+        disk.close(file);
+    }
+}
+
 /// A data directory with one or two files damaged, truncated, emptied, grown or gone: the node opens, or says why not.
 fn directories(inputs: u64) {
     let whole = node::written_directory();
-    let paths: Vec<String> = whole.paths().map(str::to_owned).collect();
+    let paths = whole.files();
     let mut entropy = Entropy(5);
     let (mut opened, mut refused) = (0, 0);
     for _ in 0..inputs {
-        let mut disk: MemoryDisk = whole.clone();
+        let mut disk = whole.clone();
         for _ in 0..1 + entropy.below(2) {
             let path = &paths[entropy.below(paths.len() as u64) as usize];
-            let Some(content) = disk.content(path) else { continue };
-            match entropy.below(8) {
-                0 => disk.take_away(path),
-                1 => disk.put(path, &[]),
-                2 => disk.put(path, &[content, &[0; 64]].concat()),
-                3 => disk.put(path, &[content, content].concat()),
-                _ => disk.put(path, &damage(content, &mut entropy)),
-            }
+            let Some(content) = disk.cached(path) else { continue };
+            let content = match entropy.below(8) {
+                0 => None,
+                1 => Some(Bytes::new()),
+                2 => Some([&content[..], &[0; 64]].concat().into()),
+                3 => Some([&content[..], &content].concat().into()),
+                _ => Some(damage(&content, &mut entropy)),
+            };
+            replace(&mut SimDisk(&mut disk), path, content.as_deref());
         }
         match node::open_and_settle(disk) {
             Ok(()) => opened += 1,

@@ -1,7 +1,7 @@
 //! A node that is broker and controller, and its data directory.
 
-use super::disk::MemoryDisk;
 use bytes::Bytes;
+use highwater::cluster::SimDisk;
 use kafka::broker::Broker;
 use kafka::config::{NodeConfig, Settings, Voter};
 use kafka::wire::{batch, frame};
@@ -10,6 +10,8 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{CreateTopicsRequest, ProduceRequest, RequestKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use sim::disk::Disk;
+use sim::random::Streams;
 use std::collections::{BTreeMap, VecDeque};
 
 const CLIENT: ConnId = ConnId(1_000_001);
@@ -44,7 +46,7 @@ fn config() -> NodeConfig {
 
 struct Node {
     broker: Broker,
-    disk: MemoryDisk,
+    disk: Disk,
     now: Now,
     ends: BTreeMap<ConnId, ConnId>,
     exited: Option<String>,
@@ -52,13 +54,14 @@ struct Node {
 }
 
 impl Node {
-    fn open(mut disk: MemoryDisk) -> Result<Node, String> {
+    fn open(mut disk: Disk) -> Result<Node, String> {
         let now = Now {
             mono: Nanos::from_ms(1),
             wall_ms: 1_700_000_000_000,
         };
         let mut out = Outbox::default();
-        let broker = Broker::open(config(), 7, now, &mut disk, &mut out).map_err(|error| error.to_string())?;
+        let broker =
+            Broker::open(config(), 7, now, &mut SimDisk(&mut disk), &mut out).map_err(|error| error.to_string())?;
         let mut node = Node {
             broker,
             disk,
@@ -73,7 +76,8 @@ impl Node {
 
     fn input(&mut self, input: Input) {
         let mut out = Outbox::default();
-        self.broker.step(self.now, input, &mut self.disk, &mut out);
+        self.broker
+            .step(self.now, input, &mut SimDisk(&mut self.disk), &mut out);
         self.settle(out);
     }
 
@@ -104,7 +108,8 @@ impl Node {
                 }
             }
             let Some(input) = inputs.pop_front() else { return };
-            self.broker.step(self.now, input, &mut self.disk, &mut out);
+            self.broker
+                .step(self.now, input, &mut SimDisk(&mut self.disk), &mut out);
         }
     }
 
@@ -127,8 +132,8 @@ impl Node {
 }
 
 /// What a node leaves behind that was killed: topics, segments, indexes, checkpoints, the metadata log, a snapshot.
-pub fn written_directory() -> MemoryDisk {
-    let mut node = Node::open(MemoryDisk::default()).expect("an empty directory");
+pub fn written_directory() -> Disk {
+    let mut node = Node::open(Disk::new(Streams::new(1).stream("disk"))).expect("an empty directory");
     node.pass(10_000);
     assert!(node.in_service, "it did not come into service");
     node.input(Input::Accepted { conn: CLIENT });
@@ -160,17 +165,14 @@ pub fn written_directory() -> MemoryDisk {
     node.in_service = false;
     node.pass(300);
     let mut disk = node.disk;
-    disk.close_all();
-    let segments = disk
-        .paths()
-        .filter(|path| path.starts_with("t-0/") && path.ends_with(".log"))
-        .count();
-    assert!(segments > 1, "{:?}", disk.paths().collect::<Vec<_>>());
+    disk.process_died();
+    let segment = |path: &&String| path.starts_with("t-0/") && path.ends_with(".log");
+    assert!(disk.files().iter().filter(segment).count() > 1, "{:?}", disk.files());
     disk
 }
 
 /// Starts a node on this directory and lets it come into service, if it can.
-pub fn open_and_settle(disk: MemoryDisk) -> Result<(), String> {
+pub fn open_and_settle(disk: Disk) -> Result<(), String> {
     let mut node = Node::open(disk)?;
     node.pass(60);
     node.exited.map_or(Ok(()), Err)
