@@ -246,10 +246,7 @@ impl Metrics {
                 self.syncs,
             ),
         ];
-        for (name, help, value) in counters {
-            page.begin(name, "counter", help);
-            page.line("", value);
-        }
+        page.plain("counter", counters);
     }
 
     fn of_replicas(&self, snapshot: &Snapshot, page: &mut Page) {
@@ -273,25 +270,22 @@ impl Metrics {
                 replicas.len(),
             ),
         ];
-        for (name, help, value) in gauges {
-            page.begin(name, "gauge", help);
-            page.line("", value);
-        }
-        for (name, help, value) in [
-            (
-                "kafka_server_replicamanager_isrshrinks_total",
-                "ISRs of partitions that this node leads became smaller",
-                self.isr_shrinks,
-            ),
-            (
-                "kafka_server_replicamanager_isrexpands_total",
-                "ISRs of partitions that this node leads became larger",
-                self.isr_expands,
-            ),
-        ] {
-            page.begin(name, "counter", help);
-            page.line("", value);
-        }
+        page.plain("gauge", gauges);
+        page.plain(
+            "counter",
+            [
+                (
+                    "kafka_server_replicamanager_isrshrinks_total",
+                    "ISRs of partitions that this node leads became smaller",
+                    self.isr_shrinks,
+                ),
+                (
+                    "kafka_server_replicamanager_isrexpands_total",
+                    "ISRs of partitions that this node leads became larger",
+                    self.isr_expands,
+                ),
+            ],
+        );
         type Value = fn(&kafka::broker::PartitionSnapshot) -> i64;
         let by_partition: [(&'static str, &str, Value); 5] = [
             ("kafka_log_log_logstartoffset", "First offset", |r| r.log_start_offset),
@@ -329,56 +323,56 @@ impl Metrics {
         };
         let leader = snapshot.quorum_leader.map_or(-1, |leader| leader.0);
         let committed = snapshot.metadata_high_watermark.unwrap_or(-1);
-        for (name, help, value) in [
-            (
-                "kafka_server_kafkaserver_brokerstate",
-                "0 not a broker, 1 starting, 3 running, 6 pending controlled shutdown, 7 shutting down",
-                state,
-            ),
-            (
-                "kafka_controller_kafkacontroller_activecontrollercount",
-                "1 on the active controller",
-                i64::from(snapshot.active_controller),
-            ),
-            (
-                "kafka_server_raft_metrics_current_leader",
-                "Leader of the quorum, or -1",
-                i64::from(leader),
-            ),
-            (
-                "kafka_server_raft_metrics_current_epoch",
-                "Epoch of the quorum",
-                i64::from(snapshot.quorum_epoch.0),
-            ),
-            (
-                "kafka_server_raft_metrics_high_watermark",
-                "Metadata committed",
-                committed,
-            ),
-            (
-                "kafka_server_broker_metadata_metrics_last_applied_record_offset",
-                "Metadata applied",
-                snapshot.metadata_applied - 1,
-            ),
-        ] {
-            page.begin(name, "gauge", help);
-            page.line("", value);
-        }
-        for (name, help, value) in [
-            (
-                "kafka_server_raft_metrics_elections_total",
-                "Times that this node became leader of the quorum",
-                self.quorum_elections,
-            ),
-            (
-                "kafka_controller_controllerstats_uncleanleaderelections_total",
-                "Leaders that this node, as controller, took from outside ISR and ELR",
-                self.unclean_elections,
-            ),
-        ] {
-            page.begin(name, "counter", help);
-            page.line("", value);
-        }
+        page.plain(
+            "gauge",
+            [
+                (
+                    "kafka_server_kafkaserver_brokerstate",
+                    "0 not a broker, 1 starting, 3 running, 6 pending controlled shutdown, 7 shutting down",
+                    state,
+                ),
+                (
+                    "kafka_controller_kafkacontroller_activecontrollercount",
+                    "1 on the active controller",
+                    i64::from(snapshot.active_controller),
+                ),
+                (
+                    "kafka_server_raft_metrics_current_leader",
+                    "Leader of the quorum, or -1",
+                    i64::from(leader),
+                ),
+                (
+                    "kafka_server_raft_metrics_current_epoch",
+                    "Epoch of the quorum",
+                    i64::from(snapshot.quorum_epoch.0),
+                ),
+                (
+                    "kafka_server_raft_metrics_high_watermark",
+                    "Metadata committed",
+                    committed,
+                ),
+                (
+                    "kafka_server_broker_metadata_metrics_last_applied_record_offset",
+                    "Metadata applied",
+                    snapshot.metadata_applied - 1,
+                ),
+            ],
+        );
+        page.plain(
+            "counter",
+            [
+                (
+                    "kafka_server_raft_metrics_elections_total",
+                    "Times that this node became leader of the quorum",
+                    self.quorum_elections,
+                ),
+                (
+                    "kafka_controller_controllerstats_uncleanleaderelections_total",
+                    "Leaders that this node, as controller, took from outside ISR and ELR",
+                    self.unclean_elections,
+                ),
+            ],
+        );
         page.begin("highwater_build_info", "gauge", "Which program this is");
         let (version, id) = (env!("CARGO_PKG_VERSION"), self.me);
         page.line(&format!("version=\"{version}\",node_id=\"{id}\""), 1);
@@ -400,6 +394,18 @@ impl Page {
     fn begin(&mut self, name: &'static str, kind: &str, help: &str) {
         self.name = name;
         let _ = writeln!(self.text, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+    }
+
+    /// Metrics of one line each: name, what it is, value.
+    fn plain<'a, V: std::fmt::Display>(
+        &mut self,
+        kind: &str,
+        metrics: impl IntoIterator<Item = (&'static str, &'a str, V)>,
+    ) {
+        for (name, help, value) in metrics {
+            self.begin(name, kind, help);
+            self.line("", value);
+        }
     }
 
     fn line(&mut self, labels: &str, value: impl std::fmt::Display) {

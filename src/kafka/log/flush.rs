@@ -10,7 +10,8 @@
 //! A file is not closed while a sync of it is under way.
 //!
 //! What a flush covers: batches; the indexes of segments that are closed (recovery builds those of the active one
-//! again, so that only a clean stop syncs them); the leader-epoch file and the producers' snapshots; the directory, if a name in it changed (KAFKA-3968).
+//! again, so that only a clean stop syncs them); the leader-epoch file and the producers' snapshots; the directory, if a
+//! name in it changed (KAFKA-3968).
 //!
 //! Kafka's flush inside an append is a call that blocks. Here it is asked for and the log goes on, so what such a call
 //! would hold back is held back by [`Log::returned_end_offset`].
