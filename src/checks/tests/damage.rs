@@ -131,23 +131,8 @@ fn a_log_under_an_id_that_a_fault_made_up_is_the_log_that_was_struck() {
         story.stop(1, StopKind::Killed);
         story.strike(struck, "bit_flip", Some(LOG));
         story.start(1);
-        story.tick();
-        story.note(
-            1,
-            Note::LogOpened {
-                partition: ghost,
-                log_start_offset: 0,
-                log_end_offset: 2,
-                recovery_point: 0,
-                clean: false,
-            },
-        );
-        let torn = batches()[0].slice(..60);
-        story.checks.fact(Fact::LogContent {
-            node: 1,
-            partition: ghost,
-            batches: torn,
-        });
+        story.open_log(1, ghost, 2, 0, false);
+        story.content_of(1, ghost, &[batches()[0].slice(..60)]);
         story
     };
     opened_as_ghost(1).silent(&["D1"]);
@@ -219,17 +204,7 @@ fn a_log_that_begins_anew_after_a_clean_start_is_lost_unseen() {
         story.note(1, Note::ShutdownCompleted);
         story.stop(1, StopKind::Exited { clean: true });
         story.start(1);
-        story.tick();
-        story.note(
-            1,
-            Note::LogOpened {
-                partition: METADATA_PARTITION,
-                log_start_offset: 0,
-                log_end_offset: 0,
-                recovery_point: 0,
-                clean,
-            },
-        );
+        story.open_log(1, METADATA_PARTITION, 0, 0, clean);
         story.register(1, 6);
         // Its directory is another topic's now.
         story.open(1, 0, 0, false);
@@ -510,22 +485,8 @@ fn a_log_of_a_topic_that_nobody_created_is_in_the_directory_of_a_real_one() {
     };
     let opened = |story: &mut Story, end: Offset| {
         story.start(1);
-        story.tick();
-        story.note(
-            1,
-            Note::LogOpened {
-                partition: id,
-                log_start_offset: 0,
-                log_end_offset: end,
-                recovery_point: 0,
-                clean: false,
-            },
-        );
-        story.checks.fact(Fact::LogContent {
-            node: 1,
-            partition: id,
-            batches: Bytes::from(batches()[..end as usize].concat()),
-        });
+        story.open_log(1, id, end, 0, false);
+        story.content_of(1, id, &batches()[..end as usize]);
     };
     for (struck, found) in [
         (LOG, vec![]),

@@ -7,22 +7,8 @@ const METADATA_LOG: &str = "__cluster_metadata-0/00000000000000000000.log";
 const LOG: &str = "t-0/00000000000000000000.log";
 
 fn metadata_opened(story: &mut Story, node: usize, end: Offset, content: &[Bytes]) {
-    story.tick();
-    story.note(
-        node,
-        Note::LogOpened {
-            partition: METADATA_PARTITION,
-            log_start_offset: 0,
-            log_end_offset: end,
-            recovery_point: 0,
-            clean: false,
-        },
-    );
-    story.checks.fact(Fact::LogContent {
-        node: node as u16,
-        partition: METADATA_PARTITION,
-        batches: Bytes::from(content.concat()),
-    });
+    story.open_log(node, METADATA_PARTITION, end, 0, false);
+    story.content_of(node as u16, METADATA_PARTITION, content);
 }
 
 fn led(story: &mut Story, node: usize, epoch: i32, leader: i32) {

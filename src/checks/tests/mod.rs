@@ -118,11 +118,23 @@ impl Story {
     }
 
     pub fn open(&mut self, node: usize, end: Offset, recovery_point: Offset, clean: bool) {
+        self.open_log(node, TP, end, recovery_point, clean);
+    }
+
+    /// The log of any partition, from 0 on.
+    pub fn open_log(
+        &mut self,
+        node: usize,
+        partition: TopicPartition,
+        end: Offset,
+        recovery_point: Offset,
+        clean: bool,
+    ) {
         self.tick();
         self.note(
             node,
             Note::LogOpened {
-                partition: TP,
+                partition,
                 log_start_offset: 0,
                 log_end_offset: end,
                 recovery_point,
@@ -399,9 +411,13 @@ impl Story {
     }
 
     pub fn content(&mut self, node: u16, batches: &[Bytes]) {
+        self.content_of(node, TP, batches);
+    }
+
+    pub fn content_of(&mut self, node: u16, partition: TopicPartition, batches: &[Bytes]) {
         self.checks.fact(Fact::LogContent {
             node,
-            partition: TP,
+            partition,
             batches: Bytes::from(batches.concat()),
         });
     }

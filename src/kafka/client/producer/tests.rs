@@ -3,10 +3,8 @@
 use super::*;
 use crate::client::testing::{Bench, Seen, bootstrap, topic_name};
 use crate::wire::batch;
-use kafka_protocol::messages::ProduceResponse;
-use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, TopicProduceResponse};
-use kafka_protocol::messages::{BrokerId, InitProducerIdResponse, ProducerId};
+use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{BrokerId, InitProducerIdResponse, ProduceResponse, ProducerId};
 
 fn bench(settings: &[(&str, &str)]) -> Bench<Producer> {
     let mut config = ProducerConfig::new("p", bootstrap());
