@@ -8,7 +8,8 @@ use model::replication::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Questions of a follower that may still be on the wire; of older ones only the last to each leader in each epoch.
+/// Questions of a follower that may still be on the wire; of older ones only the last of each process to each leader in
+/// each epoch.
 const REMEMBERED: usize = 256;
 
 /// What a stop leaves open about a log.
@@ -120,10 +121,9 @@ impl Track {
         if asked.back() != Some(&question) {
             asked.push_back(question);
             if asked.len() > REMEMBERED {
-                // What it asked a leader last in an epoch may still be on its way there, however much it has asked since.
-                let same = |i: &usize| {
-                    (asked[*i].leader, asked[*i].leader_epoch) == (asked[i + 1].leader, asked[i + 1].leader_epoch)
-                };
+                // What a process asked a leader last in an epoch may still be on its way there, however much was asked since.
+                let way = |i: usize| (asked[i].leader, asked[i].leader_epoch, asked[i].broker_epoch);
+                let same = |i: &usize| way(*i) == way(i + 1);
                 let oldest = (0..REMEMBERED).find(same).unwrap_or(0);
                 asked.remove(oldest);
             }
