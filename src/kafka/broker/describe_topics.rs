@@ -9,6 +9,7 @@ use super::metadata::TOPIC_OPERATIONS;
 use crate::metadata::{MetadataImage, Topic};
 use crate::types::{NodeId, flaw_of_topic_name};
 use crate::wire::error::ErrorCode;
+use crate::wire::ids::broker_ids;
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition as WirePartition,
     DescribeTopicPartitionsResponseTopic as WireTopic,
@@ -99,7 +100,6 @@ fn partitions_of<'a>(
     first: i32,
 ) -> impl Iterator<Item = WirePartition> + 'a {
     let lives = |node: &NodeId| image.brokers.get(node).is_some_and(|broker| !broker.fenced);
-    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| BrokerId(node.0)).collect::<Vec<_>>();
     topic.partitions.range(first..).map(move |(index, state)| {
         let leader = state.leader.filter(lives);
         let offline: Vec<NodeId> = state.replicas.iter().copied().filter(|node| !lives(node)).collect();
@@ -108,10 +108,10 @@ fn partitions_of<'a>(
             .with_partition_index(*index)
             .with_leader_id(BrokerId(leader.map_or(-1, |leader| leader.0)))
             .with_leader_epoch(state.leader_epoch.0)
-            .with_replica_nodes(ids(&state.replicas))
-            .with_isr_nodes(ids(&state.isr))
-            .with_eligible_leader_replicas(Some(ids(&state.elr)))
-            .with_last_known_elr(Some(ids(last_known)))
-            .with_offline_replicas(ids(&offline))
+            .with_replica_nodes(broker_ids(&state.replicas))
+            .with_isr_nodes(broker_ids(&state.isr))
+            .with_eligible_leader_replicas(Some(broker_ids(&state.elr)))
+            .with_last_known_elr(Some(broker_ids(last_known)))
+            .with_offline_replicas(broker_ids(&offline))
     })
 }

@@ -6,6 +6,7 @@ use crate::metadata::{BrokerRegistration, MetadataImage, Topic};
 use crate::types::{NodeId, Uuid, flaw_of_topic_name};
 use crate::wire::api::{self, Api};
 use crate::wire::error::ErrorCode;
+use crate::wire::ids::broker_ids;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::metadata_response::{
@@ -132,7 +133,6 @@ pub fn metadata(
 
 fn describe(topic: &Topic, image: &MetadataImage) -> MetadataResponseTopic {
     let alive = |node: &NodeId| image.brokers.get(node).is_some_and(|broker| !broker.fenced);
-    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| BrokerId(node.0)).collect::<Vec<_>>();
     let partitions = topic.partitions.iter().map(|(index, state)| {
         let leader = state.leader.filter(alive);
         let offline: Vec<NodeId> = state.replicas.iter().copied().filter(|node| !alive(node)).collect();
@@ -145,9 +145,9 @@ fn describe(topic: &Topic, image: &MetadataImage) -> MetadataResponseTopic {
             .with_partition_index(*index)
             .with_leader_id(wire_id(leader))
             .with_leader_epoch(state.leader_epoch.0)
-            .with_replica_nodes(ids(&state.replicas))
-            .with_isr_nodes(ids(&state.isr))
-            .with_offline_replicas(ids(&offline))
+            .with_replica_nodes(broker_ids(&state.replicas))
+            .with_isr_nodes(broker_ids(&state.isr))
+            .with_offline_replicas(broker_ids(&offline))
     });
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(text(&topic.name))))

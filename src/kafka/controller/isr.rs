@@ -14,6 +14,7 @@ use crate::note::PartitionState;
 use crate::rules::Rule;
 use crate::types::{NodeId, TopicPartition};
 use crate::wire::ErrorCode;
+use crate::wire::ids::broker_ids;
 use kafka_protocol::messages::alter_partition_request::{PartitionData, TopicData};
 use kafka_protocol::messages::alter_partition_response::{
     PartitionData as PartitionResponse, TopicData as TopicResponse,
@@ -65,7 +66,7 @@ impl Controller {
                 Ok(state) => response
                     .with_leader_id(BrokerId(state.leader.map_or(-1, |leader| leader.0)))
                     .with_leader_epoch(state.leader_epoch.0)
-                    .with_isr(state.isr.iter().map(|replica| BrokerId(replica.0)).collect())
+                    .with_isr(broker_ids(&state.isr))
                     .with_partition_epoch(state.partition_epoch.0),
             });
         }

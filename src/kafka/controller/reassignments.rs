@@ -18,6 +18,7 @@ use super::{Batch, Controller, Refusal};
 use crate::metadata::Reassignment;
 use crate::types::{NodeId, TopicPartition};
 use crate::wire::ErrorCode;
+use crate::wire::ids::{broker_ids, node_ids};
 use kafka_protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
@@ -25,8 +26,8 @@ use kafka_protocol::messages::list_partition_reassignments_response::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 use kafka_protocol::messages::{
-    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, BrokerId,
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, TopicName,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -46,7 +47,7 @@ impl Controller {
             for partition in &topic.partitions {
                 let index = partition.partition_index;
                 let target = partition.replicas.as_ref();
-                let target = target.map(|replicas| replicas.iter().map(|replica| NodeId(replica.0)).collect());
+                let target = target.map(|replicas| node_ids(replicas));
                 let may_resize = request.allow_replication_factor_change;
                 let result = self.reassign(&topic.name, index, target, may_resize, batch);
                 let response = ReassignablePartitionResponse::default().with_partition_index(index);
@@ -140,7 +141,6 @@ impl Controller {
         &self,
         request: &ListPartitionReassignmentsRequest,
     ) -> ListPartitionReassignmentsResponse {
-        let ids = |nodes: &[NodeId]| nodes.iter().map(|node| BrokerId(node.0)).collect::<Vec<_>>();
         let mut topics = Vec::new();
         for topic in self.image.topics.values() {
             let asked = request.topics.as_ref().map(|topics| {
@@ -153,9 +153,9 @@ impl Controller {
                 .map(|(index, reassignment)| {
                     OngoingPartitionReassignment::default()
                         .with_partition_index(*index)
-                        .with_replicas(ids(&topic.partitions[index].replicas))
-                        .with_adding_replicas(ids(&reassignment.adding))
-                        .with_removing_replicas(ids(&reassignment.removing))
+                        .with_replicas(broker_ids(&topic.partitions[index].replicas))
+                        .with_adding_replicas(broker_ids(&reassignment.adding))
+                        .with_removing_replicas(broker_ids(&reassignment.removing))
                 })
                 .collect();
             if !partitions.is_empty() {

@@ -11,14 +11,15 @@ use crate::metadata::{Reassignment, Record};
 use crate::note::PartitionState;
 use crate::types::{LeaderEpoch, METADATA_TOPIC, NodeId, PartitionEpoch, TopicPartition, Uuid, flaw_of_topic_name};
 use crate::wire::ErrorCode;
+use crate::wire::ids::node_ids;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,10 +61,6 @@ fn validate_name(name: &str) -> Result<(), Refusal> {
 fn duplicates<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     names.filter(|name| !seen.insert(*name)).collect()
-}
-
-fn nodes(brokers: &[BrokerId]) -> Vec<NodeId> {
-    brokers.iter().map(|broker| NodeId(broker.0)).collect()
 }
 
 impl Controller {
@@ -263,7 +260,7 @@ impl Controller {
         let mut factor = None;
         for assignment in &topic.assignments {
             let index = assignment.partition_index;
-            let state = self.state_by_hand(index, nodes(&assignment.broker_ids), &mut factor)?;
+            let state = self.state_by_hand(index, node_ids(&assignment.broker_ids), &mut factor)?;
             if states.insert(index, state).is_some() {
                 let message = format!("Found multiple manual partition assignments for partition {index}");
                 return Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
@@ -488,7 +485,7 @@ impl Controller {
                 let by_hand = |(at, assignment): (usize, &_)| {
                     let assignment: &kafka_protocol::messages::create_partitions_request::CreatePartitionsAssignment =
                         assignment;
-                    self.state_by_hand(start + at as i32, nodes(&assignment.broker_ids), &mut Some(factor))
+                    self.state_by_hand(start + at as i32, node_ids(&assignment.broker_ids), &mut Some(factor))
                 };
                 assignments
                     .iter()

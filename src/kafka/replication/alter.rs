@@ -14,6 +14,7 @@ use crate::disk::Disk;
 use crate::log::LogError;
 use crate::machine::{Call, CallResult, Channel, Outbox};
 use crate::types::{LeaderEpoch, Nanos, NodeId, Now, PartitionEpoch, TopicPartition};
+use crate::wire::ids::node_ids;
 use kafka_protocol::messages::alter_partition_request::{AlterPartitionRequest, BrokerState, PartitionData, TopicData};
 use kafka_protocol::messages::{BrokerId, RequestKind, ResponseKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,7 +209,7 @@ impl ReplicaManager {
                     error_code: data.error_code,
                     leader_epoch: LeaderEpoch(data.leader_epoch),
                     partition_epoch: PartitionEpoch(data.partition_epoch),
-                    isr: data.isr.iter().map(|id| NodeId(id.0)).collect(),
+                    isr: node_ids(&data.isr),
                 };
                 answers.insert(id, answer);
             }

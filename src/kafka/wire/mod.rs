@@ -3,6 +3,7 @@ pub mod api;
 pub mod batch;
 pub mod error;
 pub mod frame;
+pub mod ids;
 pub mod schema;
 
 pub use error::ErrorCode;
