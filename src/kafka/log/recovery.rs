@@ -14,6 +14,9 @@
 //! the power failed in the middle. Bytes from disk never end in a panic. The recovery point is never moved up by an
 //! unclean start.
 //!
+//! What the process before did is in the page cache, durable or not. So a log that was not stopped cleanly is flushed, and
+//! until that is done its end counts as just cut: an append begins a new segment (`truncate.rs`).
+//!
 //! Three things that only a power failure leaves, and that Kafka does not look for: a batch that belongs to the next
 //! segment by its offset (a cut that did not reach the platter; the next segment has the newer data, so the batch
 //! goes); a hole between two segments above the recovery point (the names of the ones between were lost; all behind
@@ -111,7 +114,10 @@ impl Log {
         match self.settle_ends(with, disk)? {
             // Nothing is left that could have an epoch.
             true => self.store_epochs(EpochCache::default(), None, disk)?,
-            false => self.load_epochs(fold, disk)?,
+            false => {
+                self.distrust_end(with);
+                self.load_epochs(fold, disk)?;
+            }
         }
         self.load_producers(read_from, disk)?;
         let epoch_file = format!("{}/{}", self.dir, epochs::FILE);
@@ -373,6 +379,16 @@ impl Log {
             false => with.recovery_point.clamp(0, self.log_end_offset),
         };
         Ok(is_gone)
+    }
+
+    /// The process before may have cut the active segment, and died before that was durable: nobody can tell.
+    fn distrust_end(&mut self, with: OpenWith) {
+        let active = self.segments.last_mut().expect("it was settled");
+        if !with.clean && active.cut == 0 {
+            self.cuts += 1;
+            active.cut = self.cuts;
+            active.is_dirty = true;
+        }
     }
 
     /// Step 5.

@@ -24,6 +24,15 @@ fn wounded() -> Fixture {
     f
 }
 
+fn chance(mut seed: u64) -> impl FnMut() -> u64 {
+    move || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        seed >> 33
+    }
+}
+
 type Seen = (Vec<(Offset, Offset, i32)>, Vec<(i32, Offset)>, Vec<(String, Vec<u8>)>);
 
 fn recover(disk: &mut MemDisk, f: &Fixture) -> Result<Seen, LogError> {
@@ -70,15 +79,8 @@ fn a_crash_at_any_change_of_recovery_changes_nothing() {
         power.crash_power();
         assert_eq!(recover(&mut power, &f).unwrap(), expected, "power at {changes}");
         for torn in 0..20 {
-            let mut seed = changes * 1_000 + torn;
-            let mut chance = || {
-                seed = seed
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                seed >> 33
-            };
             let mut power = disk.clone();
-            power.crash_torn(&mut chance);
+            power.crash_torn(&mut chance(changes * 1_000 + torn));
             let seen = recover(&mut power, &f).unwrap();
             assert_eq!((&seen.0, &seen.1), (&expected.0, &expected.1), "torn at {changes}");
         }
@@ -89,4 +91,33 @@ fn a_crash_at_any_change_of_recovery_changes_nothing() {
         assert_eq!(recover(&mut disk, &f).unwrap(), expected, "again at {changes}");
     }
     assert!(interrupted > 20, "there was something to do: {interrupted}");
+}
+
+/// A cut that only the page cache knows, a process that dies before it is synced, and then the power.
+#[test]
+fn a_cut_of_the_process_before_never_lets_old_batches_follow_new_ones() {
+    let mut came_back = 0;
+    for torn in 0..200 {
+        let mut f = Fixture::new(&[]);
+        (0..12).for_each(|n| drop(f.follow(&replicated(8, 1_000, n * 8, 1), 1)));
+        f.log.flush(&mut f.out);
+        f.settle();
+        assert!(f.truncate(24));
+        f.disk.crash_process();
+        f.reopen(false, 24);
+        // Of the size of the one that stood there, so that the next old one would fit behind it.
+        f.follow(&replicated(8, 1_000, 24, 2), 2).unwrap();
+        f.disk.take_syncs(&mut f.out);
+        f.disk.crash_torn(&mut chance(torn));
+        f.reopen(false, 24);
+        let epochs: Vec<i32> = f.all().iter().map(|batch| batch.2).collect();
+        assert!(epochs.is_sorted(), "torn by {torn}: {:?}", f.all());
+        assert!(
+            !(epochs.contains(&2) && epochs.len() > 4),
+            "torn by {torn}: {:?}",
+            f.all()
+        );
+        came_back += usize::from(epochs.len() == 12);
+    }
+    assert!(came_back > 10, "the cut is lost with the power: {came_back}");
 }
