@@ -53,10 +53,16 @@ pub struct Lifecycle {
     /// The next heartbeat or registration; none while one is under way.
     next_beat: Option<Nanos>,
     leave_by: Option<Nanos>,
+    /// Requests since the last success that found no controller, or failed.
+    failures: u32,
 }
 
-/// A heartbeat that failed is repeated after this, not after a whole interval.
-const RETRY_MS: u64 = 200;
+/// While something is about to change, or after failures, the controller is asked no later than this, which is sooner
+/// than the next interval.
+const RETRY_MAX_MS: u64 = 200;
+/// After a first failure; doubled with each further one. Mostly the controller has just been elected and is not active
+/// yet: Kafka asks such a one again at once, and a node without one is in service all the sooner.
+const RETRY_MIN_MS: u64 = 10;
 
 impl Lifecycle {
     /// A broker that starts. `previous_epoch` is what the clean-shutdown marker held: none after an unclean stop.
@@ -69,7 +75,15 @@ impl Lifecycle {
             previous_epoch,
             next_beat: None,
             leave_by: None,
+            failures: 0,
         }
+    }
+
+    /// How long to wait after one more failure.
+    fn backoff_ms(&mut self) -> u64 {
+        let wait_ms = RETRY_MIN_MS << self.failures.min(RETRY_MAX_MS.ilog2());
+        self.failures += 1;
+        wait_ms.min(RETRY_MAX_MS)
     }
 
     /// Where it stands.
@@ -138,7 +152,7 @@ impl Lifecycle {
             return;
         }
         let Some(controller) = controller else {
-            self.next_beat = Some(now.mono.plus_ms(RETRY_MS));
+            self.next_beat = Some(now.mono.plus_ms(self.backoff_ms()));
             return;
         };
         self.next_beat = None;
@@ -185,6 +199,7 @@ impl Lifecycle {
             Ok(ResponseKind::BrokerRegistration(response)) if response.error_code == 0 => {
                 let epoch = BrokerEpoch(response.broker_epoch);
                 self.epoch = Some(epoch);
+                self.failures = 0;
                 registered = true;
                 if self.phase == Phase::Registering {
                     self.phase = Phase::Fenced;
@@ -194,6 +209,7 @@ impl Lifecycle {
             }
             Ok(ResponseKind::BrokerHeartbeat(response)) if response.error_code == 0 => {
                 let epoch = self.epoch.expect("a heartbeat carries an epoch");
+                self.failures = 0;
                 match self.phase {
                     Phase::Fenced if !response.is_fenced => {
                         self.phase = Phase::Running;
@@ -207,7 +223,7 @@ impl Lifecycle {
                 if self.phase == Phase::Running {
                     interval
                 } else {
-                    interval.min(RETRY_MS)
+                    interval.min(RETRY_MAX_MS)
                 }
             }
             Ok(ResponseKind::BrokerHeartbeat(response))
@@ -220,9 +236,9 @@ impl Lifecycle {
                     Phase::Leaving => self.phase = Phase::Syncing,
                     _ => self.phase = Phase::Registering,
                 }
-                RETRY_MS
+                RETRY_MAX_MS
             }
-            _ => RETRY_MS,
+            _ => self.backoff_ms(),
         };
         self.next_beat = Some(now.mono.plus_ms(again_in));
         registered
