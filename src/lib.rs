@@ -18,6 +18,7 @@ pub mod history;
 pub mod isolate;
 pub mod run;
 pub mod scenario;
+pub mod series;
 pub mod serve;
 pub mod story;
 pub mod sweep;

@@ -85,6 +85,8 @@ pub struct Tally {
     pub cpu_ns: u64,
     /// Client operations, all seeds.
     pub operations: u64,
+    /// Outages by their length in whole hundredths of a second, all seeds.
+    pub outages: BTreeMap<u64, u64>,
     /// Faults by kind, all seeds.
     pub faults: BTreeMap<&'static str, u64>,
     /// Marks, all seeds.
@@ -119,6 +121,9 @@ impl Tally {
             from.iter()
                 .for_each(|(name, count)| *into.entry(name).or_default() += count);
         };
+        for outage_ns in &outcome.outages_ns {
+            *self.outages.entry(outage_ns / 10_000_000).or_default() += 1;
+        }
         merge(&mut self.faults, &outcome.faults);
         merge(&mut self.marks, &outcome.marks);
         merge(&mut self.looked, &outcome.looked);

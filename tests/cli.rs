@@ -112,6 +112,43 @@ fn a_sweep_writes_json_lines_junit_and_a_summary() {
 }
 
 #[test]
+fn a_report_draws_what_a_sweep_and_a_replay_left() {
+    let dir = scratch("report");
+    let at = dir.to_str().expect("utf-8");
+    let nothing = highwater(&["report", at]);
+    assert_eq!(code(&nothing), 2, "{}", err(&nothing));
+    assert!(
+        err(&nothing).contains("holds neither summary.json nor run.json"),
+        "{}",
+        err(&nothing)
+    );
+    std::fs::write(dir.join("run.json"), "{").expect("written");
+    let broken = highwater(&["report", at]);
+    assert_eq!(code(&broken), 2);
+    assert!(err(&broken).contains("run.json: line 1, column 1"), "{}", err(&broken));
+    assert!(!dir.join("report.html").exists(), "nothing is half written");
+
+    let file = "scenarios/section-17-timeline.json";
+    assert_eq!(code(&highwater(&["sweep", file, "--seeds", "3", "--out", at])), 0);
+    assert_eq!(code(&highwater(&["replay", file, "--seed", "1", "--out", at])), 0);
+    let report = highwater(&["report", at]);
+    assert_eq!(code(&report), 0, "{}", err(&report));
+    let html = std::fs::read_to_string(dir.join("report.html")).expect("written");
+    // The leader loses its power in every seed, and somebody else leads after it.
+    for words in [
+        "section-17-timeline (3)",
+        "3 silent",
+        "t-0: size of the ISR",
+        "high watermark of b3",
+        "b1 down",
+        "links cut",
+    ] {
+        assert!(html.contains(words), "{words} is not drawn");
+    }
+    assert_eq!(html.matches("<figure>").count(), 10);
+}
+
+#[test]
 fn shards_share_the_seeds_without_overlap() {
     let seeds = |shard: &str| -> Vec<u64> {
         let scenario = "scenarios/section-17-timeline.json";

@@ -2,6 +2,7 @@
 
 pub mod conform;
 pub mod moment;
+pub mod plot;
 pub mod searched;
 pub mod sides;
 pub mod table;

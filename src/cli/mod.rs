@@ -18,6 +18,7 @@ mod files;
 mod inspect;
 mod path;
 mod replay;
+mod report;
 mod serve;
 mod step;
 mod sweep;
@@ -45,6 +46,11 @@ enum Command {
     Sweep(SweepArgs),
     /// Run one seed of one scenario again, exactly
     Replay(ReplayArgs),
+    /// Draw charts of what `sweep --out DIR` or `replay --out DIR` left in a directory
+    Report {
+        /// The directory; report.html is written there
+        dir: PathBuf,
+    },
     /// Visit every state of a specification within a scenario's bounds (by default, of all in scenarios/)
     Check(CheckArgs),
     /// Walk through a scenario's specification in the browser
@@ -126,7 +132,7 @@ struct ReplayArgs {
     #[arg(long, env = "SIM_SEED", required_unless_present = "path")]
     seed: Option<u64>,
     /// Follow a counterexample of the specification, as `check --out` writes it, on the cluster of the scenario
-    #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play"])]
+    #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play", "out"])]
     path: Option<PathBuf>,
     /// Leave the scenario's rules off
     #[arg(long, requires = "path")]
@@ -134,6 +140,9 @@ struct ReplayArgs {
     /// Write every step and note as JSON lines
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Write run.json, which `report` draws, into this directory
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// Hold every step against the specification
     #[arg(long)]
     conform: bool,
@@ -244,6 +253,7 @@ pub fn main() -> u8 {
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Report { dir } => report::report(&dir),
         Command::Check(args) => check::check(&args),
         Command::Explore { file, port } => explore::explore(&file, port),
         Command::Lint { files } => inspect::lint(&files),

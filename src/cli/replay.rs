@@ -1,10 +1,11 @@
 //! `replay`: the same run again, with its digest, its story, or step by step.
 
-use super::{Failure, ReplayArgs, files, step, sweep};
+use super::{Failure, ReplayArgs, files, report, step, sweep};
 use crate::cluster::Cluster;
 use crate::isolate::isolated;
 use crate::run::{self, Class, Layout, Observer, Options, Outcome};
 use crate::scenario::{self, Expect};
+use crate::series::Series;
 use kafka::Note;
 use serde_json::json;
 use sim::disk::Strike;
@@ -39,6 +40,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let writing = args.trace.clone();
     let mut observer = Teller {
         out: None,
+        series: args.out.is_some().then(|| Series::new(&scenario)),
         log: args.log.clone(),
         names: Vec::new(),
         index: 0,
@@ -63,6 +65,15 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         // Half a trace is worse than none.
         let _ = std::fs::remove_file(&path);
         return Err(Failure::machine(&format!("cannot write {}", path.display()), &error));
+    }
+    if let (Some(dir), Some(series)) = (&args.out, observer.series.take()) {
+        let run = series.finish(&shared, &outcome);
+        std::fs::create_dir_all(dir)
+            .map_err(|error| Failure::machine(&format!("cannot create {}", dir.display()), &error))?;
+        files::write_whole(
+            &dir.join(report::RUN),
+            &serde_json::to_string(&run).expect("series are JSON"),
+        )?;
     }
     if let Some(path) = &args.record {
         let text = serde_json::to_string(&tape).expect("a tape is JSON");
@@ -130,6 +141,7 @@ fn tell(outcome: &Outcome) {
 /// Writes the story down while it happens.
 struct Teller {
     out: Option<BufWriter<std::fs::File>>,
+    series: Option<Series>,
     log: Option<String>,
     names: Vec<String>,
     index: u64,
@@ -157,8 +169,11 @@ impl Teller {
 }
 
 impl Observer for Teller {
-    fn step(&mut self, stepped: &Stepped, _world: &World<Cluster>, _layout: &Layout) {
+    fn step(&mut self, stepped: &Stepped, world: &World<Cluster>, layout: &Layout) {
         self.index += 1;
+        if let Some(series) = &mut self.series {
+            series.step(stepped, world, layout);
+        }
         if self.out.is_some() {
             let node = stepped.node.map(|node| self.names[usize::from(node.0)].clone());
             let line = json!({"step": self.index, "time_ns": stepped.time, "node": node, "what": format!("{:?}", stepped.label)});
@@ -171,6 +186,9 @@ impl Observer for Teller {
     }
 
     fn fault(&mut self, time_ns: u64, fault: &Fault) {
+        if let Some(series) = &mut self.series {
+            series.fault(time_ns, fault);
+        }
         if self.out.is_none() && self.log.is_none() {
             return;
         }
@@ -188,6 +206,9 @@ impl Observer for Teller {
     }
 
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
+        if let Some(series) = &mut self.series {
+            series.note(time_ns, node, note);
+        }
         let name = self.names[usize::from(node.0)].clone();
         if self.out.is_some() {
             self.write(&json!({"step": self.index, "time_ns": time_ns, "node": name, "note": format!("{note:?}")}));

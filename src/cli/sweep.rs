@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What a sweep leaves in its directory, for machines and for `report`.
+pub(super) const SUMMARY: &str = "summary.json";
 /// Version of the JSON lines.
 const SCHEMA_VERSION: u32 = 1;
 /// Unless it is asked for, every so many-th seed is held against the specification.
@@ -184,8 +186,8 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
     }
     if let Some(dir) = &args.out {
         write_whole(
-            &dir.join("summary.json"),
-            &summary(&done, &conformance, commit.as_deref()),
+            &dir.join(SUMMARY),
+            &summary(&done, args.seeds, &conformance, commit.as_deref()),
         )?;
     }
     for swept in &done {
@@ -367,19 +369,21 @@ pub(super) fn scenario_digest(scenario: &Scenario) -> u64 {
     xxhash_rust::xxh3::xxh3_64(&serde_json::to_vec(scenario).expect("a scenario is JSON"))
 }
 
-fn summary(done: &[Swept], conformance: &Conformance, commit: Option<&str>) -> String {
+fn summary(done: &[Swept], budget: Option<u64>, conformance: &Conformance, commit: Option<&str>) -> String {
     let scenarios: Vec<_> = done
         .iter()
         .map(|swept| {
             json!({
                 "scenario": swept.scenario.name,
                 "seeds": swept.tally.seeds,
+                "budget": budget,
                 "steps": swept.tally.steps,
                 "simulated_ms": swept.tally.simulated_ns / 1_000_000,
                 "cpu_ms": swept.tally.cpu_ns / 1_000_000,
                 "verdict": verdict(&swept.scenario, &swept.tally),
                 "code": swept.code(),
                 "faults": swept.tally.faults,
+                "outages": swept.tally.outages,
                 "marks": swept.tally.marks,
                 "looked": swept.tally.looked,
                 "held_against_specification": swept.tally.held,

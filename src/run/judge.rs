@@ -143,6 +143,7 @@ pub(super) fn lifecycle(run: &mut Run<'_>) {
                 Some(sim::world::Death::Exited { clean }) => StopKind::Exited { clean },
                 None => unreachable!("it was up and is not"),
             };
+            run.outages.stopped(node.0, run.world.now());
             run.tell(Fact::Stopped { node: node.0, how });
         }
         if life.1 {
@@ -269,6 +270,7 @@ pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
         steps: run.steps,
         simulated_ns: run.world.now(),
         cpu_ns: 0,
+        outages_ns: run.outages.lasted_ns.clone(),
         operations: run.users.iter().map(|user| user.operations).sum(),
         faults: run.faults.clone(),
         marks: run

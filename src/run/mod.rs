@@ -11,6 +11,7 @@
 //! Sources: the two phases are those of TigerBeetle's VOPR; the final reads those of Jepsen's Kafka workload.
 
 mod judge;
+mod outages;
 mod outcome;
 pub(crate) mod panics;
 pub mod path;
@@ -28,6 +29,7 @@ use crate::conform::Conform;
 use crate::scenario::Scenario;
 use kafka::client::{Op, StartFrom};
 use kafka::{ClientNote, Note, Uuid};
+use outages::Outages;
 use script::{Deed, Script};
 use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
@@ -153,6 +155,7 @@ struct Run<'s> {
     named: BTreeSet<Uuid>,
     /// Incarnation of each server and whether it is up, as the checks know it.
     lives: Vec<(u32, bool)>,
+    outages: Outages,
     faults: BTreeMap<&'static str, u64>,
     /// Answers to the testbed's own administrator: operation and error code.
     created: BTreeMap<u64, i16>,
@@ -199,6 +202,7 @@ impl<'s> Run<'s> {
             script: Script::new(scenario),
             named: BTreeSet::new(),
             lives: vec![(0, false); layout.servers],
+            outages: Outages::default(),
             faults: BTreeMap::new(),
             created: BTreeMap::new(),
             verified: BTreeMap::new(),
@@ -552,6 +556,7 @@ impl<'s> Run<'s> {
                 conform.fact(&fact);
             }
             self.checks.fact(fact);
+            self.outages.heard(node.0, note, time_ns);
             if !self.script.is_done() {
                 self.script.hear(*node, note);
             }

@@ -37,6 +37,8 @@ pub struct Outcome {
     pub cpu_ns: u64,
     /// Operations that clients began.
     pub operations: u64,
+    /// How long partitions were without a leader whose process ran, each time that it ended.
+    pub outages_ns: Vec<u64>,
     /// Faults that were carried out, by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Marks that were reached, and how often.

@@ -1,0 +1,207 @@
+//! A run as series over time: what charts are made of.
+
+use crate::cluster::Cluster;
+use crate::history::{History, Outcome as Fate};
+use crate::run::{Layout, Observer, Outcome};
+use crate::scenario::Scenario;
+use kafka::types::METADATA_PARTITION;
+use kafka::{Note, TopicPartition};
+use reports::plot::run::{Band, Partition, Replica, Run, Sent};
+use sim::fault::{Fault, NodeId};
+use sim::step::Stepped;
+use sim::world::World;
+use std::collections::BTreeMap;
+
+const S: f64 = 1e9;
+
+/// Collects the series while a run happens.
+#[derive(Debug)]
+pub struct Series {
+    layout: Layout,
+    topics: BTreeMap<TopicPartition, String>,
+    replicas: BTreeMap<(TopicPartition, u16), Replica>,
+    isr: BTreeMap<TopicPartition, Vec<(f64, f64)>>,
+    history: History,
+    /// Whether each server runs, and since when not.
+    down_since: Vec<Option<u64>>,
+    /// Faults of links that last, since when.
+    links_since: Option<u64>,
+    bands: Vec<Band>,
+    time_ns: u64,
+}
+
+impl Series {
+    /// Of this scenario.
+    pub fn new(scenario: &Scenario) -> Series {
+        let layout = Layout::of(scenario);
+        Series {
+            down_since: vec![None; layout.servers],
+            layout,
+            topics: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            isr: BTreeMap::new(),
+            history: History::default(),
+            links_since: None,
+            bands: Vec::new(),
+            time_ns: 0,
+        }
+    }
+
+    fn band(&mut self, from_ns: u64, what: String) {
+        self.bands.push(Band {
+            from_s: from_ns as f64 / S,
+            to_s: self.time_ns as f64 / S,
+            what,
+        });
+    }
+
+    fn links_heal(&mut self) {
+        if let Some(since) = self.links_since.take() {
+            self.band(since, "links cut".to_owned());
+        }
+    }
+
+    /// The whole run.
+    pub fn finish(mut self, scenario: &Scenario, outcome: &Outcome) -> Run {
+        self.links_heal();
+        for node in 0..self.down_since.len() {
+            if let Some(since) = self.down_since[node].take() {
+                let what = format!("{} down", self.layout.names[node]);
+                self.band(since, what);
+            }
+        }
+        self.bands.sort_by(|a, b| a.from_s.total_cmp(&b.from_s));
+        let mut partitions: BTreeMap<String, Partition> = BTreeMap::new();
+        for ((partition, _), replica) in self.replicas {
+            let Some(name) = self.topics.get(&partition) else {
+                continue;
+            };
+            let one = partitions.entry(name.clone()).or_insert_with(|| Partition {
+                name: name.clone(),
+                ..Partition::default()
+            });
+            one.replicas.push(replica);
+            one.isr = self.isr.get(&partition).cloned().unwrap_or_default();
+        }
+        let sends = self.history.sends.iter().map(|send| Sent {
+            at_s: send.invoked_ns as f64 / S,
+            latency_ms: match send.outcome {
+                Fate::Acked { time_ns, .. } => Some((time_ns - send.invoked_ns) as f64 / 1e6),
+                _ => None,
+            },
+        });
+        Run {
+            scenario: scenario.name.clone(),
+            seed: outcome.seed,
+            verdict: outcome.headline(),
+            end_s: outcome.simulated_ns as f64 / S,
+            partitions: partitions.into_values().collect(),
+            bands: self.bands,
+            sends: sends.collect(),
+        }
+    }
+}
+
+impl Observer for Series {
+    fn step(&mut self, stepped: &Stepped, world: &World<Cluster>, layout: &Layout) {
+        self.time_ns = stepped.time;
+        for node in layout.server_nodes() {
+            let since = &mut self.down_since[usize::from(node.0)];
+            match (world.is_up(node), *since) {
+                (false, None) => *since = Some(stepped.time),
+                (true, Some(from)) => {
+                    *since = None;
+                    self.band(from, format!("{} down", layout.names[usize::from(node.0)]));
+                }
+                _ => {}
+            }
+        }
+        // Named when its first replica is opened; until then nothing about it can be drawn.
+        let unnamed: Vec<TopicPartition> = self
+            .isr
+            .keys()
+            .filter(|one| !self.topics.contains_key(one))
+            .copied()
+            .collect();
+        for partition in unnamed {
+            let images = layout
+                .server_nodes()
+                .into_iter()
+                .filter_map(|node| Some(world.program(node)?.broker()?.image()));
+            let topic = images.filter_map(|image| image.topics.get(&partition.topic)).next();
+            if let Some(topic) = topic {
+                self.topics
+                    .insert(partition, format!("{}-{}", topic.name, partition.partition));
+            }
+        }
+    }
+
+    fn fault(&mut self, time_ns: u64, fault: &Fault) {
+        self.time_ns = self.time_ns.max(time_ns);
+        match fault {
+            Fault::Cut { .. } => drop(self.links_since.get_or_insert(time_ns)),
+            Fault::HealLinks => self.links_heal(),
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
+        let at = time_ns as f64 / S;
+        if let Note::Client(note) = note {
+            self.history.record(time_ns, node.0, note);
+            return;
+        }
+        if let Note::PartitionDecided { partition, state, .. } = note {
+            let isr = self.isr.entry(*partition).or_default();
+            let size = state.isr.len() as f64;
+            if isr.last().is_none_or(|last| last.1 != size) {
+                isr.push((at, size));
+            }
+            return;
+        }
+        let (partition, high_watermark, log_end) = match note {
+            Note::LogOpened {
+                partition,
+                log_end_offset,
+                ..
+            } => (partition, None, Some(*log_end_offset)),
+            Note::Appended {
+                partition, last_offset, ..
+            } => (partition, None, Some(last_offset + 1)),
+            Note::Truncated { partition, to, .. } => (partition, None, Some(*to)),
+            Note::Restarted { partition, at } => (partition, Some(*at), Some(*at)),
+            Note::BecameLeader {
+                partition,
+                high_watermark,
+                ..
+            }
+            | Note::BecameFollower {
+                partition,
+                high_watermark,
+                ..
+            }
+            | Note::HighWatermarkAdvanced {
+                partition,
+                to: high_watermark,
+                ..
+            }
+            | Note::HighWatermarkLowered {
+                partition,
+                to: high_watermark,
+            } => (partition, Some(*high_watermark), None),
+            _ => return,
+        };
+        if *partition == METADATA_PARTITION {
+            return;
+        }
+        let names = &self.layout.names;
+        let replica = self.replicas.entry((*partition, node.0)).or_insert_with(|| Replica {
+            node: names[usize::from(node.0)].clone(),
+            ..Replica::default()
+        });
+        replica
+            .high_watermark
+            .extend(high_watermark.map(|offset| (at, offset as f64)));
+        replica.log_end.extend(log_end.map(|offset| (at, offset as f64)));
+    }
+}
