@@ -17,6 +17,7 @@ pub mod note;
 pub mod quorum;
 pub mod replication;
 pub mod rules;
+pub mod text;
 pub mod types;
 pub mod wire;
 

@@ -7,9 +7,10 @@
 use crate::log::producer_state::ProducerState;
 use crate::types::{BrokerEpoch, ConnId, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicPartition};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Why a log lost its tail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TruncateReason {
     /// The leader's epochs say that ours diverged there (KIP-101, KIP-595).
     Divergence,
@@ -22,7 +23,7 @@ pub enum TruncateReason {
 }
 
 /// Who leads, who follows, as the controller's metadata says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PartitionState {
     /// None while nobody can.
     pub leader: Option<NodeId>,
@@ -39,7 +40,7 @@ pub struct PartitionState {
 }
 
 /// What a log knows of one of its idempotent producers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProducerEntry {
     /// The producer's id.
     pub id: i64,
@@ -48,7 +49,7 @@ pub struct ProducerEntry {
 }
 
 /// One fact.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Note {
     // --- storage -------------------------------------------------------------------------------------------
     /// A log was opened: created, loaded after a clean stop, or recovered after an unclean one.
@@ -77,6 +78,7 @@ pub enum Note {
         /// As leader, or copied from one.
         as_leader: bool,
         /// The whole batch as it stands in the log.
+        #[serde(with = "crate::text::hex")]
         batch: Bytes,
     },
     /// The log was cut: `to` is the new end.
@@ -411,6 +413,7 @@ pub enum Note {
     },
     // --- clients -------------------------------------------------------------------------------------------
     /// A client told its user something.
+    #[serde(skip)]
     Client(ClientNote),
 }
 

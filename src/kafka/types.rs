@@ -3,6 +3,7 @@
 //! On the wire -1 means none; inside it is `Option`. An offset is a plain `i64` because it is
 //! counted, compared and subtracted everywhere; epochs and ids are never added to anything.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use uuid::Uuid;
@@ -14,7 +15,7 @@ pub type Offset = i64;
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub $inner);
 
         impl fmt::Display for $name {

@@ -75,6 +75,8 @@ pub struct ServeConfig {
     pub queued_max_request_bytes: Option<i64>,
     /// `metrics.listener`: ours.
     pub metrics: Option<String>,
+    /// `notes.file`: ours.
+    pub notes: Option<PathBuf>,
 }
 
 impl ServeConfig {
@@ -142,6 +144,7 @@ impl ServeConfig {
         let max_frame_bytes = take_number(p, "socket.request.max.bytes", 1, limit)?.unwrap_or(104_857_600);
         let queued = take_number(p, "queued.max.request.bytes", -1, i64::MAX)?.unwrap_or(-1);
         let metrics = p.take("metrics.listener").map(|value| value.text);
+        let notes = p.take("notes.file").map(|value| PathBuf::from(value.text));
         for name in WITHOUT_EFFECT {
             p.take(name);
         }
@@ -164,6 +167,7 @@ impl ServeConfig {
             max_frame_bytes: usize::try_from(max_frame_bytes).expect("bounded above"),
             queued_max_request_bytes: Some(queued).filter(|bytes| *bytes > 0),
             metrics,
+            notes,
         })
     }
 }
@@ -224,6 +228,7 @@ const OTHERS: &[&str] = &[
     "max.connections",
     "metrics.listener",
     "node.id",
+    "notes.file",
     "process.roles",
     "queued.max.request.bytes",
     "socket.request.max.bytes",

@@ -23,6 +23,7 @@ pub mod http;
 pub mod listen;
 pub mod metrics;
 pub mod node;
+pub mod notes;
 pub mod properties;
 
 use clock::Clock;
@@ -33,6 +34,7 @@ use event::Event;
 use gate::RequestMemory;
 use kafka::log::LogError;
 use node::Node;
+use notes::NoteFile;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,8 +96,18 @@ async fn run(config: ServeConfig, directory: &Directory, clock: Clock) -> Result
     let is_broker = config.node.is_broker;
     let entropy = entropy().map_err(|error| Failure(format!("no entropy: {error}")))?;
     let disk = disk::FileDisk::new(directory.path.clone());
-    let mut node = Node::open(config.node, entropy, disk, Arc::clone(&limits), clock)
-        .map_err(|error| Failure(refused(directory, &error)))?;
+    let notes = config.notes.map(|path| {
+        NoteFile::append_to(&path).map_err(|error| Failure(format!("cannot write {}: {error}", path.display())))
+    });
+    let mut node = Node::open(
+        config.node,
+        entropy,
+        disk,
+        Arc::clone(&limits),
+        clock,
+        notes.transpose()?,
+    )
+    .map_err(|error| Failure(refused(directory, &error)))?;
     let events = node.sender();
     let acceptor = Arc::new(listen::Acceptor::new(limits, config.max_connections, events.clone()));
     let refused = |error: std::io::Error| Failure(format!("cannot listen: {error}"));

@@ -8,6 +8,7 @@ use super::connection::{self, Limits, Link};
 use super::disk::FileDisk;
 use super::event::Event;
 use super::metrics::Metrics;
+use super::notes::{NoteFile, Said, machine_time_ns};
 use kafka::broker::Broker;
 use kafka::config::NodeConfig;
 use kafka::log::LogError;
@@ -47,6 +48,7 @@ pub struct Node {
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
     metrics: Metrics,
+    notes: Option<NoteFile>,
     /// Told once, when the broker is in service.
     in_service: Option<oneshot::Sender<()>>,
     exit: Option<Exit>,
@@ -60,11 +62,17 @@ impl Node {
         disk: FileDisk,
         limits: Arc<Limits>,
         clock: Clock,
+        notes: Option<NoteFile>,
     ) -> Result<Node, LogError> {
         let mut disk = disk;
+        let mut notes = notes;
         let mut out = Outbox::default();
         let metrics = Metrics::new(config.node_id);
-        let broker = Broker::open(config, entropy, clock.now(), &mut disk, &mut out)?;
+        let time_ns = machine_time_ns();
+        let mut broker = Broker::open(config, entropy, clock.now(), &mut disk, &mut out)?;
+        if let Some(file) = &mut notes {
+            write(file, time_ns, &out.notes, &mut broker, &mut disk);
+        }
         let (sender, events) = mpsc::unbounded_channel();
         Ok(Node {
             broker,
@@ -77,6 +85,7 @@ impl Node {
             sender,
             events,
             metrics,
+            notes,
             in_service: None,
             exit: None,
         })
@@ -155,7 +164,12 @@ impl Node {
 
     fn step(&mut self, input: Input) {
         let now = self.clock.now();
+        let time_ns = machine_time_ns();
         self.broker.step(now, input, &mut self.disk, &mut self.out);
+        // IMPORTANT: before anything of this step is sent. Else a peer could be seen to act upon what never happened.
+        if let Some(file) = &mut self.notes {
+            write(file, time_ns, &self.out.notes, &mut self.broker, &mut self.disk);
+        }
         self.flush();
     }
 
@@ -255,6 +269,17 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// What was said in a step, and what the logs hold that were opened in it: only the process itself can say that between
+/// its recovery and its next step.
+fn write(file: &mut NoteFile, time_ns: u64, notes: &[Note], broker: &mut Broker, disk: &mut FileDisk) {
+    let opened = notes.iter().filter_map(|note| match note {
+        Note::LogOpened { partition, .. } => Some(*partition),
+        _ => None,
+    });
+    let logs = opened.filter_map(|partition| Some(Said::log(partition, broker.read_log(partition, disk).ok()?)));
+    file.write(time_ns, notes.iter().map(Said::note).chain(logs));
 }
 
 /// A note is a log line.

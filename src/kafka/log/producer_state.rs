@@ -21,13 +21,14 @@
 
 use crate::types::Offset;
 use crate::wire::batch::BatchHeader;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Batches of a producer that are remembered: as many as it may have in flight (KAFKA-5494).
 pub const BATCHES_RETAINED: usize = 5;
 
 /// One of the newest batches of a producer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BatchMetadata {
     /// Of its last record.
     pub last_sequence: i32,
@@ -62,7 +63,7 @@ impl BatchMetadata {
 }
 
 /// What is known of one producer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProducerState {
     /// Of its newest batch.
     pub epoch: i16,
