@@ -1,9 +1,17 @@
 //! The binary as a broker: real sockets, real files, real signals.
 
+#[path = "common/clients.rs"]
+mod clients;
+#[path = "common/cluster.rs"]
+mod cluster;
 #[path = "common/command.rs"]
 mod command;
 #[path = "serve/interchange.rs"]
 mod interchange;
+#[path = "serve/processes.rs"]
+mod processes;
+#[path = "common/record.rs"]
+mod record;
 #[path = "common/server.rs"]
 mod server;
 
@@ -11,7 +19,6 @@ use command::{code, highwater, out, scratch};
 use highwater::serve::cluster::properties;
 use kafka_protocol::messages::ApiVersionsRequest;
 use server::{Client, Server, free_cluster_port, free_ports, until, values};
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -171,104 +178,6 @@ fn help_says_what_serve_takes() {
     ] {
         assert!(list.lines().any(|found| found == line), "no `{line}` in {list}");
     }
-}
-
-/// What was acknowledged at which offset, and all that was ever read there.
-#[derive(Default)]
-struct Ledger {
-    acknowledged: BTreeMap<i64, String>,
-    read: BTreeMap<i64, String>,
-}
-
-impl Ledger {
-    /// Writes one record to whoever leads, again until it is acknowledged.
-    fn write(&mut self, ports: &[u16], value: &str) {
-        let offset = until("an acknowledgement", || {
-            let mut client = Client::leader_of(ports, "t", 0)?;
-            client.produce("t", 0, -1, &[value.to_owned()]).ok()
-        });
-        let before = self.acknowledged.insert(offset, value.to_owned());
-        assert_eq!(before, None, "offset {offset} was acknowledged twice");
-    }
-
-    /// Everything acknowledged is there, and nothing was read twice at one offset with two values.
-    fn check(&mut self, ports: &[u16]) {
-        let last = *self.acknowledged.last_key_value().expect("something was written").0;
-        let read = until("all that was acknowledged", || {
-            let read = Client::leader_of(ports, "t", 0)?.read("t", 0).ok()?;
-            read.last().is_some_and(|(offset, _)| *offset >= last).then_some(read)
-        });
-        for (offset, value) in read {
-            let before = self.read.entry(offset).or_insert_with(|| value.clone());
-            assert_eq!(*before, value, "offset {offset} had another value before");
-        }
-        for (offset, value) in &self.acknowledged {
-            assert_eq!(self.read.get(offset), Some(value), "offset {offset} was acknowledged");
-        }
-    }
-}
-
-#[test]
-fn three_processes_lose_nothing_acknowledged() {
-    let dir = scratch("serve_three");
-    let base = free_cluster_port(3);
-    let ports: Vec<u16> = (0..3).map(|at| base + 100 * at).collect();
-    let start = |at: usize| {
-        let id = u16::try_from(at + 1).expect("three");
-        let file = dir.join(format!("node-{id}.properties"));
-        let faster = "broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=200\nreplica.lag.time.max.ms=3000\n";
-        std::fs::write(&file, properties(id, 3, base, &dir) + faster).expect("written");
-        Server::of_file(ports[at], &file, &dir)
-    };
-    let mut servers: Vec<Option<Server>> = (0..3).map(|at| Some(start(at))).collect();
-    let in_sync = |count: usize| {
-        until("an ISR of this size", || {
-            (Client::try_connect(&ports)?.isr("t", 0)?.len() == count).then_some(())
-        });
-    };
-    until("a topic", || {
-        Client::try_connect(&ports).map(|mut client| client.create("t", 1, 3))
-    });
-    in_sync(3);
-    let mut ledger = Ledger::default();
-    let mut written = 0;
-    let mut write = |ledger: &mut Ledger, count: usize| {
-        for _ in 0..count {
-            ledger.write(&ports, &format!("v{written}"));
-            written += 1;
-        }
-    };
-    write(&mut ledger, 50);
-    ledger.check(&ports);
-
-    // kill -9 of the leader under load: the others go on, and it comes back.
-    for _ in 0..2 {
-        let leader = until("a leader", || Client::try_connect(&ports)?.leader("t", 0));
-        let at = ports.iter().position(|port| *port == leader).expect("one of three");
-        std::thread::scope(|scope| {
-            let load = scope.spawn(|| write(&mut ledger, 100));
-            servers[at].take().expect("it runs").kill();
-            load.join().expect("all of it was acknowledged");
-        });
-        ledger.check(&ports);
-        servers[at] = Some(start(at));
-        in_sync(3);
-        write(&mut ledger, 20);
-        ledger.check(&ports);
-    }
-
-    // A rolling restart: each leaves in order, and exits with 0.
-    for (at, server) in servers.iter_mut().enumerate() {
-        std::thread::scope(|scope| {
-            let load = scope.spawn(|| write(&mut ledger, 100));
-            server.take().expect("it runs").stop();
-            load.join().expect("all of it was acknowledged");
-        });
-        *server = Some(start(at));
-        in_sync(3);
-        ledger.check(&ports);
-    }
-    assert_eq!(ledger.acknowledged.len(), 590);
 }
 
 #[test]

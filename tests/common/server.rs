@@ -110,9 +110,12 @@ impl Server {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        until(&format!("the end of {}", self.printed()), || {
-            self.child.try_wait().expect("it can be waited for")
-        })
+        until(&format!("the end of {}", self.printed()), || self.ended())
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be waited for")
     }
 
     /// kill -9.
