@@ -98,11 +98,27 @@ impl Cluster {
         self.servers[at] = Some(Server::of_file(self.ports[at], &file, &self.dir));
     }
 
-    /// A node hangs, until every producer waits for it.
-    pub fn freeze(&mut self, at: usize) {
+    /// A node hangs.
+    pub fn freeze(&self, at: usize) {
         self.servers[at].as_ref().expect("it runs").signal("-STOP");
+    }
+
+    /// It goes on, as if no time had passed.
+    pub fn thaw(&self, at: usize) {
+        self.servers[at].as_ref().expect("it runs").signal("-CONT");
+    }
+
+    /// Waits until every producer waits for answers.
+    pub fn stall(&mut self) {
         self.clients
             .until("producers that wait", |clients| clients.is_stuck().then_some(()));
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, ms: u64) {
+        let later = machine_time_ns() + ms * 1_000_000;
+        self.clients
+            .until("later", |_| (machine_time_ns() >= later).then_some(()));
     }
 
     /// kill -9.
@@ -182,9 +198,7 @@ impl Cluster {
             let (checks, now) = self.fold(Heard::All);
             let Err(unrest) = checks.converged(now) else { break };
             assert!(start.elapsed() < PATIENCE, "not converged: {unrest}");
-            let later = machine_time_ns() + 100_000_000;
-            self.clients
-                .until("a moment", |_| (machine_time_ns() >= later).then_some(()));
+            self.pass(100);
         }
     }
 

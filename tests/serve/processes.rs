@@ -3,8 +3,9 @@
 use crate::cluster::{Cluster, SOON, TOPIC};
 use crate::record::Heard;
 use highwater::checks::Checks;
+use highwater::serve::notes::machine_time_ns;
 use kafka::wire::batch;
-use kafka::{Note, TopicPartition};
+use kafka::{Entropy, Note, TopicPartition};
 use std::collections::BTreeMap;
 
 /// What no story here gives an occasion to look: a cut of committed records, power failures, a recovery of what was just
@@ -61,6 +62,7 @@ fn kill_9_of_the_leader_under_load() {
         let leader = cluster.leader(partition);
         if is_frozen {
             cluster.freeze(leader);
+            cluster.stall();
         }
         let broken = cluster.clients.broken;
         cluster.kill(leader);
@@ -174,6 +176,79 @@ fn a_rolling_restart_leaves_no_partition_without_a_leader() {
     }
     assert_eq!((left, leaders.len()), (3, 3));
     assert!(cluster.clients.acknowledged >= 800);
+}
+
+/// What a node may be in the long story.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Life {
+    Up,
+    Frozen,
+    Down,
+}
+
+/// Not part of the usual tests, as it is not the same twice: minutes of whatever comes, with two nodes away now and then.
+/// `PROCESSES_ROUNDS` says how many times something is done.
+#[test]
+#[ignore = "minutes, and never the same twice"]
+fn a_long_life_of_kills_stops_and_pauses() {
+    let rounds = std::env::var("PROCESSES_ROUNDS").map_or(60, |rounds| rounds.parse().expect("a number"));
+    let seed = machine_time_ns();
+    println!("seed {seed}, {rounds} rounds");
+    let mut chance = Entropy(seed);
+    let mut cluster = Cluster::start("processes_long", SOON);
+    cluster.clients.is_busy = true;
+    cluster.acknowledge(200);
+    let mut lives = [Life::Up; 3];
+    for round in 0..rounds {
+        let node = chance.below(3) as usize;
+        let away = lives.iter().filter(|life| **life != Life::Up).count() as u64;
+        let draw = chance.below(3);
+        let next = match (lives[node], draw) {
+            (Life::Up, _) if away == 2 || (away == 1 && chance.below(3) > 0) => continue,
+            (Life::Up, 0) => {
+                cluster.freeze(node);
+                Life::Frozen
+            }
+            (Life::Up, 1) if away == 0 => {
+                cluster.stop(node);
+                Life::Down
+            }
+            (Life::Frozen, 1..) => {
+                cluster.thaw(node);
+                Life::Up
+            }
+            (Life::Up | Life::Frozen, _) => {
+                cluster.kill(node);
+                Life::Down
+            }
+            (Life::Down, _) => {
+                cluster.start_node(node);
+                Life::Up
+            }
+        };
+        println!(
+            "round {round}: node {} is {next:?}, {} acknowledged",
+            node + 1,
+            cluster.clients.acknowledged
+        );
+        lives[node] = next;
+        cluster.pass(100 + chance.below(3_000));
+    }
+    for node in 0..3 {
+        match lives[node] {
+            Life::Up => {}
+            Life::Frozen => cluster.thaw(node),
+            Life::Down => cluster.start_node(node),
+        }
+    }
+    let checks = ends_well(&mut cluster);
+    let happened: Vec<_> = checks
+        .marks()
+        .all()
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    println!("{happened:?}");
 }
 
 #[test]
