@@ -147,6 +147,7 @@ fn bad_properties_are_errors_with_their_line() {
             "listener.security.protocol.map=PLAINTEXT:SSL",
             "only PLAINTEXT is served",
         ),
+        ("connections.max.idle.ms=soon", "is not a whole number: `soon`"),
         ("what is this", "write NAME=VALUE"),
     ];
     for (line, expected) in cases {
@@ -212,6 +213,19 @@ fn bytes_that_are_no_frames_hurt_their_own_connection_only() {
     until("a line for each", || {
         (server.printed().matches("closed the connection of").count() == 3).then_some(())
     });
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let dir = scratch("serve_idle");
+    let server = Server::alone(&dir, &["connections.max.idle.ms=300"]);
+    let mut silent = Client::connect(server.port);
+    let mut used = Client::connect(server.port);
+    used.call(ApiVersionsRequest::default());
+    assert!(silent.receive().is_err(), "it never said anything");
+    assert!(used.receive().is_err(), "nor did this one, after its answer");
+    Client::connect(server.port).create("t", 1, 1);
+    server.stop();
 }
 
 #[test]

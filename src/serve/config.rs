@@ -45,6 +45,9 @@ const IN_OTHER_UNITS: &[(&str, &str, i64)] = &[
     ("log.roll.hours", "log.roll.ms", 3_600_000),
 ];
 
+/// Kafka's default of `connections.max.idle.ms`.
+const CONNECTIONS_MAX_IDLE_MS: i64 = 600_000;
+
 /// One entry of `listeners`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -69,6 +72,8 @@ pub struct ServeConfig {
     pub directory: PathBuf,
     /// `max.connections`.
     pub max_connections: usize,
+    /// `connections.max.idle.ms`; below 0 without limit.
+    pub connections_max_idle_ms: i64,
     /// `socket.request.max.bytes`.
     pub max_frame_bytes: usize,
     /// `queued.max.request.bytes`.
@@ -141,6 +146,7 @@ impl ServeConfig {
         let rack = p.take("broker.rack").map(|value| value.text);
         let limit = i64::from(i32::MAX);
         let max_connections = take_number(p, "max.connections", 1, limit)?.unwrap_or(limit);
+        let idle = take_number(p, "connections.max.idle.ms", i64::MIN, i64::MAX)?;
         let max_frame_bytes = take_number(p, "socket.request.max.bytes", 1, limit)?.unwrap_or(104_857_600);
         let queued = take_number(p, "queued.max.request.bytes", -1, i64::MAX)?.unwrap_or(-1);
         let metrics = p.take("metrics.listener").map(|value| value.text);
@@ -164,6 +170,7 @@ impl ServeConfig {
             listeners,
             directory,
             max_connections: usize::try_from(max_connections).expect("bounded above"),
+            connections_max_idle_ms: idle.unwrap_or(CONNECTIONS_MAX_IDLE_MS),
             max_frame_bytes: usize::try_from(max_frame_bytes).expect("bounded above"),
             queued_max_request_bytes: Some(queued).filter(|bytes| *bytes > 0),
             metrics,
@@ -218,6 +225,7 @@ const OTHERS: &[&str] = &[
     "advertised.listeners",
     "broker.rack",
     "cluster.id",
+    "connections.max.idle.ms",
     "controller.listener.names",
     "controller.quorum.voters",
     "inter.broker.listener.name",

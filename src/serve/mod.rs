@@ -20,6 +20,7 @@ pub mod disk;
 pub mod event;
 pub mod gate;
 pub mod http;
+pub mod idle;
 pub mod listen;
 pub mod metrics;
 pub mod node;
@@ -108,6 +109,7 @@ async fn run(config: ServeConfig, directory: &Directory, clock: Clock) -> Result
         notes.transpose()?,
     )
     .map_err(|error| Failure(refused(directory, &error)))?;
+    node.close_idle(config.connections_max_idle_ms);
     let events = node.sender();
     let acceptor = Arc::new(listen::Acceptor::new(limits, config.max_connections, events.clone()));
     let refused = |error: std::io::Error| Failure(format!("cannot listen: {error}"));

@@ -7,6 +7,7 @@ use super::clock::Clock;
 use super::connection::{self, Limits, Link};
 use super::disk::FileDisk;
 use super::event::Event;
+use super::idle::Idle;
 use super::metrics::Metrics;
 use super::notes::{NoteFile, Said, machine_time_ns};
 use kafka::broker::Broker;
@@ -48,6 +49,7 @@ pub struct Node {
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
     metrics: Metrics,
+    idle: Idle,
     notes: Option<NoteFile>,
     /// Told once, when the broker is in service.
     in_service: Option<oneshot::Sender<()>>,
@@ -85,10 +87,16 @@ impl Node {
             sender,
             events,
             metrics,
+            idle: Idle::new(-1),
             notes,
             in_service: None,
             exit: None,
         })
+    }
+
+    /// From now on, connections that are idle for so long are closed; below 0 none is.
+    pub fn close_idle(&mut self, max_ms: i64) {
+        self.idle = Idle::new(max_ms);
     }
 
     /// Ends once the broker is in service: before, clients would be told of a cluster without brokers.
@@ -111,11 +119,17 @@ impl Node {
             if let Some(exit) = self.exit.take() {
                 return exit;
             }
+            let now = self.clock.now().mono;
+            while let Some(conn) = self.idle.expired(now) {
+                tracing::debug!("closed connection {conn}, which was idle");
+                self.take(Event::Closed(conn));
+            }
             let deadline = self.broker.next_deadline();
-            if deadline.is_some_and(|at| at <= self.clock.now().mono) {
+            if deadline.is_some_and(|at| at <= now) {
                 self.step(Input::Deadline);
             } else {
-                let wake = deadline.map(|at| tokio::time::Instant::from_std(self.clock.instant(at)));
+                let wake = deadline.into_iter().chain(self.idle.deadline()).min();
+                let wake = wake.map(|at| tokio::time::Instant::from_std(self.clock.instant(at)));
                 tokio::select! {
                     biased;
                     _ = self.events.recv_many(&mut batch, BATCH) => {}
@@ -133,6 +147,7 @@ impl Node {
         let input = match event {
             Event::Accepted(conn, link) => {
                 self.links.insert(conn, link);
+                self.idle.touch(conn, self.clock.now().mono);
                 Input::Accepted { conn }
             }
             // The machine has let go of it: what it still says is of no interest.
@@ -140,12 +155,15 @@ impl Node {
             Event::Connected(conn) => Input::Connected { conn },
             Event::Received(conn, bytes) => {
                 self.waiting.insert(conn);
-                self.metrics.on_frame_in(conn, &bytes, self.clock.now().mono);
+                let now = self.clock.now().mono;
+                self.metrics.on_frame_in(conn, &bytes, now);
+                self.idle.touch(conn, now);
                 Input::Received { conn, bytes }
             }
             Event::Closed(conn) => {
                 self.waiting.remove(&conn);
                 self.metrics.on_closed(conn);
+                self.idle.forget(conn);
                 if self.links.remove(&conn).is_none() {
                     return;
                 }
@@ -191,13 +209,16 @@ impl Node {
                 Output::Connect { conn, host, port } => self.connect(conn, host, port),
                 Output::Send { conn, bytes } => {
                     if let Some(link) = self.links.get(&conn) {
-                        self.metrics.on_frame_out(conn, &bytes, self.clock.now().mono);
+                        let now = self.clock.now().mono;
+                        self.metrics.on_frame_out(conn, &bytes, now);
+                        self.idle.touch(conn, now);
                         link.send(bytes);
                     }
                 }
                 Output::Close { conn } => {
                     self.waiting.remove(&conn);
                     self.metrics.on_closed(conn);
+                    self.idle.forget(conn);
                     if let Some(link) = self.links.remove(&conn) {
                         let gate = Arc::clone(&link.gate);
                         tokio::spawn(async move {
