@@ -256,7 +256,7 @@ impl Program for Process {
                 conn: ConnId(conn),
                 bytes,
             },
-            Event::Closed { conn } => {
+            Event::Closed { conn, .. } => {
                 if let Some(valve) = &self.valve {
                     valve.borrow_mut().closed(self.node, conn);
                 }
@@ -269,6 +269,7 @@ impl Program for Process {
                     result: result.map_err(disk_error),
                 }
             }
+            Event::Writable { .. } => return,
             Event::Deadline => Input::Deadline,
             Event::Terminate => Input::Shutdown,
         };

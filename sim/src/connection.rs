@@ -77,11 +77,15 @@ pub(crate) struct Half {
     pub(crate) blocked: bool,
     /// News of the window is under way.
     pub(crate) window_update: bool,
+    /// The sending program waits for room.
+    pub(crate) room_awaited: bool,
 
     pub(crate) received: VecDeque<Segment>,
     pub(crate) received_bytes: u64,
     /// Nothing follows; the number under which the reader will learn of it.
     pub(crate) closed: Option<u32>,
+    /// The sender closed it, after all that it sent.
+    pub(crate) in_order: bool,
     /// The reader's node knows that there is something to read.
     pub(crate) announced: bool,
     /// The rest of a cut segment waits for company [N11].
@@ -92,6 +96,10 @@ impl Half {
     /// Bytes that fill the receiver's window.
     pub(crate) fn outstanding(&self) -> u64 {
         self.flight_bytes + self.received_bytes
+    }
+    /// Bytes that have not left the sender's kernel.
+    pub(crate) fn buffered(&self) -> u64 {
+        self.buffer.iter().map(Payload::len).sum()
     }
     /// Forgets what has not arrived.
     pub(crate) fn drop_unsent(&mut self) {

@@ -66,6 +66,12 @@ pub(crate) enum Ready {
         conn: ConnId,
         half: u8,
     },
+    /// There is room for what it has to send.
+    Writable {
+        conn: ConnId,
+        half: u8,
+        nth: u32,
+    },
     Sync {
         nth: u32,
         token: u64,

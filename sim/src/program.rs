@@ -16,6 +16,9 @@ pub struct Now {
 /// A connection as one program names it: even names are its own connects, odd ones it accepted.
 pub type ConnName = u64;
 
+/// Bytes that a kernel holds of what a connection has to send, before a program that minds is held up [N12].
+pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
 /// What a program is told.
 #[allow(missing_docs)] // The variants say what their fields are.
 #[derive(Clone, Debug)]
@@ -26,8 +29,10 @@ pub enum Event {
     Connected { conn: ConnName },
     /// Bytes, in order.
     Received { conn: ConnName, bytes: Bytes },
-    /// Reset, timed out, refused, or closed by the peer.
-    Closed { conn: ConnName },
+    /// The connection is over: `in_order`, the peer closed it after what it sent; else reset, timed out or refused.
+    Closed { conn: ConnName, in_order: bool },
+    /// The answer to [`Effect::AwaitRoom`]: half of [`SEND_BUFFER_BYTES`] can be sent without waiting.
+    Writable { conn: ConnName },
     /// A sync ended. `token` is the program's own.
     SyncDone { token: u64, result: Result<(), Errno> },
     /// Its deadline has passed.
@@ -42,7 +47,8 @@ pub enum Event {
 pub enum Effect {
     /// Open a connection.
     Connect { conn: ConnName, to: NodeId },
-    /// Queue bytes.
+    /// Queue bytes. The kernel takes all that it is given; a program that would be held up at [`SEND_BUFFER_BYTES`] holds
+    /// itself up, and asks for room.
     Send { conn: ConnName, bytes: Bytes },
     /// Close after what was sent.
     Close { conn: ConnName },
@@ -50,6 +56,8 @@ pub enum Effect {
     PauseReading { conn: ConnName },
     /// Deliver again.
     ResumeReading { conn: ConnName },
+    /// Say once when a good part of what was sent on it has left this host's kernel.
+    AwaitRoom { conn: ConnName },
     /// Make a file durable.
     SyncFile { token: u64, file: File },
     /// Make a directory's entries durable.

@@ -20,6 +20,8 @@ pub enum StepKind {
     Received,
     /// A program learns that a connection ended.
     Closed,
+    /// A program learns that there is room for what it has to send.
+    Writable,
     /// A program learns that a sync ended.
     SyncDone,
     /// A program is woken at its deadline.
@@ -48,7 +50,7 @@ pub struct StepKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<NodeId>,
     /// Counted from 1. Bytes received: the segment's number among all data segments sent from `from` to `to`. Accepted,
-    /// connected and closed share one count for each such pair. Others: among those of their kind at the node, or in the
+    /// connected, closed and writable share one count for each such pair. Others: among those of their kind at the node, or in the
     /// world. In a script 0 stands for whichever is first in line.
     pub nth: u32,
 }
@@ -111,6 +113,13 @@ pub enum Label {
         /// With whom.
         peer: NodeId,
     },
+    /// There is room for what it has to send.
+    Writable {
+        /// Its name at the node of this step.
+        conn: ConnName,
+        /// To whom.
+        peer: NodeId,
+    },
     /// A sync ended.
     SyncDone {
         /// The program's own.
@@ -148,6 +157,7 @@ impl Label {
             Label::Connected { to, .. } => format!("is connected to {}", name(to)),
             Label::Received { from, len, .. } => format!("reads {len} bytes of {}", name(from)),
             Label::Closed { peer, .. } => format!("finds its connection with {} ended", name(peer)),
+            Label::Writable { peer, .. } => format!("has room for what it sends to {}", name(peer)),
             Label::SyncDone { ok: true, .. } => "has synced".to_owned(),
             Label::SyncDone { ok: false, .. } => "fails to sync".to_owned(),
             Label::Deadline => "wakes at its deadline".to_owned(),

@@ -63,6 +63,7 @@ impl Trace {
             Label::Fault { kind, applied } => (9, xxh3_64(kind.as_bytes()), u64::from(applied)),
             Label::Marker(id) => (10, id, 0),
             Label::Poke => (11, 0, 0),
+            Label::Writable { conn, peer } => (12, conn, u64::from(peer.0)),
         };
         let node = step.node.map_or(u64::from(u16::MAX), |node| u64::from(node.0));
         self.mix(step.time);

@@ -119,7 +119,9 @@ impl Net {
 
     pub(super) fn fin_arrives(&mut self, id: ConnId, d: usize, nth: u32) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.halves[d].closed.get_or_insert(nth);
+        let inbound = &mut conn.halves[d];
+        inbound.in_order = inbound.closed.is_none();
+        inbound.closed.get_or_insert(nth);
         // The sender's kernel was waiting for nothing else.
         conn.ends[d].kernel = Kernel::Gone;
         conn.halves[d].drop_unsent();

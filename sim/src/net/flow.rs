@@ -4,7 +4,7 @@ use super::{Agenda, Arrival, Net, Read};
 use crate::connection::{ConnId, Kernel, Payload, Segment, Stall};
 use crate::due::{Due, NetDue, Ready};
 use crate::link::RETRANSMIT_NS;
-use crate::program::ConnName;
+use crate::program::{ConnName, SEND_BUFFER_BYTES};
 use bytes::{Bytes, BytesMut};
 
 /// Largest piece that travels as one: what Linux hands to a NIC at once.
@@ -75,6 +75,33 @@ impl Net {
 
     /// Sends what the buffer of direction `d` holds, as far as window and NIC allow.
     pub(super) fn flush(&mut self, id: ConnId, d: usize, at: u64, agenda: &mut Agenda) {
+        self.empty_buffer(id, d, at, agenda);
+        self.tell_of_room(id, d);
+    }
+
+    /// The program of `node` wants to know when it can send more.
+    pub(crate) fn await_room(&mut self, node: usize, name: ConnName) {
+        let Some((id, end)) = self.find(node, name) else { return };
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.halves[end].room_awaited = true;
+        self.tell_of_room(id, end);
+    }
+
+    fn tell_of_room(&mut self, id: ConnId, d: usize) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let (from, to) = conn.route(d);
+        let (end, half) = (conn.ends[d], &mut conn.halves[d]);
+        // Of a connection that is over, its end is the news.
+        let is_open = end.visible && end.kernel == Kernel::Open && !conn.severed;
+        if half.room_awaited && is_open && half.buffered() <= SEND_BUFFER_BYTES as u64 / 2 {
+            half.room_awaited = false;
+            let nth = self.links.get_mut(to, from).next_control();
+            let half = d as u8;
+            self.ready.push((end.node, Ready::Writable { conn: id, half, nth }));
+        }
+    }
+
+    fn empty_buffer(&mut self, id: ConnId, d: usize, at: u64, agenda: &mut Agenda) {
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return };
             if !conn.established || conn.severed || conn.ends[d].kernel == Kernel::Gone {
@@ -389,12 +416,14 @@ impl Net {
         }
         if half.received.is_empty() {
             let Some(nth) = half.closed else { return Read::Nothing };
+            let in_order = half.in_order;
             self.let_go(id, 1 - d);
             self.conns.free_if_over(id);
             return Read::Closed {
                 name: end.name,
                 from,
                 nth,
+                in_order,
             };
         }
         if !can_read {

@@ -87,6 +87,7 @@ pub(crate) enum Read {
         name: ConnName,
         from: NodeId,
         nth: u32,
+        in_order: bool,
     },
     Nothing,
 }

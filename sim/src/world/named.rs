@@ -47,6 +47,10 @@ impl<B: Boot> World<B> {
                 let kind = if data { StepKind::Received } else { StepKind::Closed };
                 Some(key(kind, Some(from), to.0.into(), nth))
             }
+            Ready::Writable { conn, half, nth } => {
+                let (_, peer) = self.net.visible(conn, half.into())?;
+                Some(key(StepKind::Writable, Some(peer), i, nth))
+            }
             Ready::Sync { nth, .. } => Some(key(StepKind::SyncDone, None, i, nth)),
             Ready::Deadline => Some(key(StepKind::Deadline, None, i, self.nodes[i].alarm.count + 1)),
             Ready::Terminate { nth } => Some(key(StepKind::Terminate, None, i, nth)),

@@ -220,10 +220,15 @@ impl<B: Boot> World<B> {
         match ready {
             Ready::Readable { conn, half } => match self.net.read(conn, half.into(), self.now, &mut self.agenda) {
                 Read::Data { name, from, nth, bytes } => self.receive(i, name, from, nth, bytes),
-                Read::Closed { name, from, nth } => {
+                Read::Closed {
+                    name,
+                    from,
+                    nth,
+                    in_order,
+                } => {
                     let label = Label::Closed { conn: name, peer: from };
                     let key = key(StepKind::Closed, Some(from), i, nth);
-                    self.execute(i, Event::Closed { conn: name }, label, key, 0)
+                    self.execute(i, Event::Closed { conn: name, in_order }, label, key, 0)
                 }
                 Read::Nothing => None,
             },
@@ -236,6 +241,11 @@ impl<B: Boot> World<B> {
                 let (conn, to) = self.net.visible(conn, 0)?;
                 let key = key(StepKind::Connected, Some(to), i, nth);
                 self.execute(i, Event::Connected { conn }, Label::Connected { conn, to }, key, 0)
+            }
+            Ready::Writable { conn, half, nth } => {
+                let (conn, peer) = self.net.visible(conn, half.into())?;
+                let key = key(StepKind::Writable, Some(peer), i, nth);
+                self.execute(i, Event::Writable { conn }, Label::Writable { conn, peer }, key, 0)
             }
             Ready::Sync { nth, token, result } => {
                 let ok = result.is_ok();
@@ -355,6 +365,7 @@ impl<B: Boot> World<B> {
             Effect::Close { conn } => self.net.close(i, conn, at, &mut self.agenda),
             Effect::PauseReading { conn } => self.net.set_reading(i, conn, false),
             Effect::ResumeReading { conn } => self.net.set_reading(i, conn, true),
+            Effect::AwaitRoom { conn } => self.net.await_room(i, conn),
             Effect::SyncFile { token, file } => {
                 let (pending, takes) = self.nodes[i].disk.begin_sync_file(file);
                 self.sync_begins(i, token, pending, takes, at);

@@ -73,7 +73,7 @@ impl Program for Talker {
                 }
                 self.checked += bytes.len() as u64;
             }
-            Event::Closed { conn } => {
+            Event::Closed { conn, .. } => {
                 known(self, conn);
                 self.over.push(conn);
                 self.outgoing.remove(&conn);
@@ -88,7 +88,7 @@ impl Program for Talker {
                 }
                 self.deadline = (!self.quiet).then_some(now.mono + 20 * MS);
             }
-            Event::SyncDone { .. } | Event::Terminate => {}
+            Event::Writable { .. } | Event::SyncDone { .. } | Event::Terminate => {}
         }
     }
     fn next_deadline(&self) -> Option<u64> {

@@ -144,7 +144,10 @@ impl Lab {
         self.log(node).iter().any(|(_, event)| what(event))
     }
     pub(super) fn closed(&self, node: NodeId, conn: u64) -> bool {
-        self.saw(node, |event| matches!(event, Event::Closed { conn: c } if *c == conn))
+        self.saw(
+            node,
+            |event| matches!(event, Event::Closed { conn: c, .. } if *c == conn),
+        )
     }
     /// All bytes that the node read on a connection.
     pub(super) fn received(&self, node: NodeId, conn: u64) -> Vec<u8> {

@@ -71,7 +71,7 @@ fn a_close_arrives_after_the_bytes_and_nothing_after_it() {
     lab.send(B, b, b"too late");
     lab.run(SECOND);
     assert_eq!(lab.received(B, b), b"last words");
-    assert!(matches!(lab.log(B).last(), Some((_, Event::Closed { conn })) if *conn == b));
+    assert!(matches!(lab.log(B).last(), Some((_, Event::Closed { conn, .. })) if *conn == b));
     assert!(!lab.saw(A, |event| matches!(
         event,
         Event::Received { .. } | Event::Closed { .. }
@@ -400,6 +400,57 @@ fn a_program_that_does_not_read_fills_the_window_and_then_the_sender() {
         lab.run(SECOND);
         assert_eq!(lab.received(B, b), text);
     }
+}
+
+#[test]
+fn whoever_asks_for_room_is_told_once_when_the_kernel_has_passed_things_on() {
+    let mut lab = Lab::new(2);
+    let (a, b) = lab.connect(A, 2, B);
+    let told = |lab: &Lab| lab.times(A, StepKind::Writable).len();
+    lab.act(A, Effect::AwaitRoom { conn: a });
+    lab.run(MS);
+    assert_eq!(told(&lab), 1, "at once where nothing waits");
+    lab.apply(Fault::StopReading { node: B, on: true });
+    lab.send(A, a, &pattern(1_000_000));
+    lab.act(A, Effect::AwaitRoom { conn: a });
+    lab.run(60 * SECOND);
+    assert_eq!(told(&lab), 1, "nobody reads");
+    lab.apply(Fault::StopReading { node: B, on: false });
+    lab.run(SECOND);
+    assert_eq!(told(&lab), 2);
+    assert_eq!(lab.received(B, b).len(), 1_000_000);
+    lab.send(A, a, b"more");
+    lab.run(SECOND);
+    assert_eq!(told(&lab), 2, "nobody asked");
+    lab.cut(A, B);
+    lab.send(A, a, &pattern(1_000_000));
+    lab.act(A, Effect::AwaitRoom { conn: a });
+    lab.run(60 * SECOND);
+    assert!(lab.closed(A, a), "it timed out");
+    assert_eq!(told(&lab), 2, "the end is the news");
+}
+
+#[test]
+fn a_program_knows_an_end_in_order_from_one_that_is_not() {
+    let in_order = |end: &dyn Fn(&mut Lab, u64)| {
+        let mut lab = Lab::new(2);
+        let (a, _) = lab.connect(A, 2, B);
+        lab.send(A, a, b"half a frame");
+        end(&mut lab, a);
+        lab.run(SECOND);
+        match lab.log(B).last() {
+            Some((_, Event::Closed { in_order, .. })) => *in_order,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(in_order(&|lab, a| lab.act(A, Effect::Close { conn: a })));
+    assert!(!in_order(&|lab, _| lab.apply(Fault::Kill { node: A })));
+    assert!(!in_order(&|lab, _| lab.apply(Fault::Reset { a: A, b: B })));
+    // A reset that comes after the end of what was sent takes nothing back.
+    assert!(in_order(&|lab, a| {
+        lab.act(A, Effect::Close { conn: a });
+        lab.apply(Fault::Kill { node: A });
+    }));
 }
 
 #[test]
