@@ -13,6 +13,7 @@ pub mod cli;
 pub mod cluster;
 pub mod code;
 pub mod conform;
+pub mod connection;
 pub mod exhaustive;
 pub mod history;
 pub mod isolate;

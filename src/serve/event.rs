@@ -1,6 +1,6 @@
 //! What reaches the task that owns the machine, in one channel, so that its order is the order of things.
 
-use super::connection::Link;
+use crate::connection::Link;
 use bytes::Bytes;
 use kafka::{ConnId, DiskError, SyncTag};
 use tokio::sync::oneshot;

@@ -1,7 +1,7 @@
 //! Listeners: accepts connections, no more at a time than `max.connections`.
 
-use super::connection::{self, Limits, Link};
 use super::event::Event;
+use crate::connection::{self, Limits, Link};
 use kafka::ConnId;
 use std::io;
 use std::net::SocketAddr;

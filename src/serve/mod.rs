@@ -14,11 +14,9 @@
 pub mod clock;
 pub mod cluster;
 pub mod config;
-pub mod connection;
 pub mod directory;
 pub mod disk;
 pub mod event;
-pub mod gate;
 pub mod http;
 pub mod idle;
 pub mod listen;
@@ -27,12 +25,12 @@ pub mod node;
 pub mod notes;
 pub mod properties;
 
+use crate::connection::Limits;
+use crate::connection::gate::RequestMemory;
 use clock::Clock;
 use config::ServeConfig;
-use connection::Limits;
 use directory::Directory;
 use event::Event;
-use gate::RequestMemory;
 use kafka::log::LogError;
 use node::Node;
 use notes::NoteFile;

@@ -4,12 +4,12 @@
 //! into effects, and decides nothing.
 
 use super::clock::Clock;
-use super::connection::{self, Limits, Link};
 use super::disk::FileDisk;
 use super::event::Event;
 use super::idle::Idle;
 use super::metrics::Metrics;
 use super::notes::{NoteFile, Said, machine_time_ns};
+use crate::connection::{self, Limits, Link};
 use kafka::broker::Broker;
 use kafka::config::NodeConfig;
 use kafka::log::LogError;

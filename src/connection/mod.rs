@@ -6,9 +6,11 @@
 //!
 //! Deliberately unknown: sockets, runtime and clocks (it is made of futures alone), and what is in a frame.
 
-use super::event::Event;
-use super::gate::{Gate, RequestMemory};
+pub mod gate;
+
+use crate::serve::event::Event;
 use bytes::{Buf, Bytes, BytesMut};
+use gate::{Gate, RequestMemory};
 use kafka::ConnId;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -213,7 +215,7 @@ fn advance(queue: &mut VecDeque<Bytes>, mut written: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gate::MAX_QUEUED_ANSWER_BYTES;
+    use super::gate::MAX_QUEUED_ANSWER_BYTES;
     use super::*;
     use std::future::Future;
     use std::task::{Context, Poll, Waker};
