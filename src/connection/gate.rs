@@ -37,6 +37,11 @@ impl Gate {
         self.changed.notify_one();
     }
 
+    /// The machine has not taken all that it was given.
+    pub fn is_waiting(&self) -> bool {
+        self.handed_over.load(SeqCst)
+    }
+
     /// The machine wants no more of this connection, or wants more again.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, SeqCst);
@@ -66,17 +71,14 @@ impl Gate {
 
     /// Waits until the machine has taken the last frame.
     pub async fn until_taken(&self) {
-        while self.handed_over.load(SeqCst) {
+        while self.is_waiting() {
             self.changed.notified().await;
         }
     }
 
     /// Waits until the next frame may be handed over.
     pub async fn until_open(&self) {
-        while self.handed_over.load(SeqCst)
-            || self.paused.load(SeqCst)
-            || self.queued.load(SeqCst) > MAX_QUEUED_ANSWER_BYTES
-        {
+        while self.is_waiting() || self.paused.load(SeqCst) || self.queued.load(SeqCst) > MAX_QUEUED_ANSWER_BYTES {
             self.changed.notified().await;
         }
     }

@@ -7,8 +7,8 @@
 //! Deliberately unknown: sockets, runtime and clocks (it is made of futures alone), and what is in a frame.
 
 pub mod gate;
+pub mod links;
 
-use crate::serve::event::Event;
 use bytes::{Buf, Bytes, BytesMut};
 use gate::{Gate, RequestMemory};
 use kafka::ConnId;
@@ -25,6 +25,19 @@ const IDLE_READ_BYTES: usize = 16 * 1024;
 const RESERVE_AT_ONCE: usize = 2 * 1024 * 1024;
 /// Frames that are written with one call.
 const GATHER: usize = 16;
+
+/// What happens on connections, for whoever runs the machine: in one channel, so that its order is the order of things.
+#[derive(Debug)]
+pub enum Event {
+    /// A peer connected to a listener.
+    Accepted(ConnId, Link),
+    /// A connection of ours is made.
+    Connected(ConnId),
+    /// A whole frame, its length included.
+    Received(ConnId, Bytes),
+    /// Nothing of this connection follows.
+    Closed(ConnId),
+}
 
 /// The machine's end of a connection. Dropped, it closes the connection after what was sent.
 #[derive(Debug)]
@@ -71,17 +84,18 @@ pub struct Limits {
 }
 
 /// Runs a connection to its end. Says `Closed` last, unless the machine has let go of it before.
-pub async fn drive<R, W>(
+pub async fn drive<R, W, E>(
     conn: ConnId,
     reader: R,
     writer: W,
     end: LinkEnd,
     limits: &Limits,
-    events: &mpsc::UnboundedSender<Event>,
+    events: &mpsc::UnboundedSender<E>,
 ) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
+    E: From<Event>,
 {
     let LinkEnd { gate, frames } = end;
     let reading = pin!(read(conn, reader, &gate, limits, events));
@@ -92,16 +106,16 @@ where
         read = reading => read,
         () = gate.until_given_up() => Err(io::ErrorKind::TimedOut.into()),
     };
-    let _ = events.send(Event::Closed(conn));
+    let _ = events.send(Event::Closed(conn).into());
     ended
 }
 
-async fn read<R: AsyncRead + Unpin>(
+async fn read<R: AsyncRead + Unpin, E: From<Event>>(
     conn: ConnId,
     reader: R,
     gate: &Gate,
     limits: &Limits,
-    events: &mpsc::UnboundedSender<Event>,
+    events: &mpsc::UnboundedSender<E>,
 ) -> io::Result<()> {
     let mut frames = FrameReader {
         reader,
@@ -114,7 +128,7 @@ async fn read<R: AsyncRead + Unpin>(
         };
         gate.until_open().await;
         gate.hand_over();
-        if events.send(Event::Received(conn, frame)).is_err() {
+        if events.send(Event::Received(conn, frame).into()).is_err() {
             break;
         }
         gate.until_taken().await;

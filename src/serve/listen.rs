@@ -92,7 +92,11 @@ impl Acceptor {
             };
             let conn = ConnId(self.next_conn.fetch_add(2, Relaxed));
             let (link, end) = Link::new();
-            if self.events.send(Event::Accepted(conn, link)).is_err() {
+            if self
+                .events
+                .send(connection::Event::Accepted(conn, link).into())
+                .is_err()
+            {
                 return;
             }
             let acceptor = Arc::clone(&self);

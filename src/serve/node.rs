@@ -9,22 +9,18 @@ use super::event::Event;
 use super::idle::Idle;
 use super::metrics::Metrics;
 use super::notes::{NoteFile, Said, machine_time_ns};
+use crate::connection::links::{LINGER, Links};
 use crate::connection::{self, Limits, Link};
 use kafka::broker::Broker;
 use kafka::config::NodeConfig;
 use kafka::log::LogError;
 use kafka::{ConnId, Input, Note, Outbox, Output};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 /// Events that are taken from the channel at once.
 const BATCH: usize = 256;
-
-/// What a peer has to read the last answers before its connection is closed.
-const LINGER: Duration = Duration::from_secs(10);
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +38,7 @@ pub struct Node {
     clock: Clock,
     /// Reused between steps.
     out: Outbox,
-    links: BTreeMap<ConnId, Link>,
-    /// Connections whose last frame the machine has not taken yet.
-    waiting: BTreeSet<ConnId>,
+    links: Links,
     limits: Arc<Limits>,
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -81,8 +75,7 @@ impl Node {
             disk,
             clock,
             out,
-            links: BTreeMap::new(),
-            waiting: BTreeSet::new(),
+            links: Links::default(),
             limits,
             sender,
             events,
@@ -122,7 +115,7 @@ impl Node {
             let now = self.clock.now().mono;
             while let Some(conn) = self.idle.expired(now) {
                 tracing::debug!("closed connection {conn}, which was idle");
-                self.take(Event::Closed(conn));
+                self.take(connection::Event::Closed(conn).into());
             }
             let deadline = self.broker.next_deadline();
             if deadline.is_some_and(|at| at <= now) {
@@ -139,35 +132,29 @@ impl Node {
             for event in batch.drain(..) {
                 self.take(event);
             }
-            self.open_gates();
+            // Connections go on whose frames the machine has taken.
+            self.links.open_gates(|conn| self.broker.unread_bytes(conn));
         }
     }
 
     fn take(&mut self, event: Event) {
         let input = match event {
-            Event::Accepted(conn, link) => {
-                self.links.insert(conn, link);
-                self.idle.touch(conn, self.clock.now().mono);
-                Input::Accepted { conn }
-            }
-            // The machine has let go of it: what it still says is of no interest.
-            Event::Connected(conn) | Event::Received(conn, _) if !self.links.contains_key(&conn) => return,
-            Event::Connected(conn) => Input::Connected { conn },
-            Event::Received(conn, bytes) => {
-                self.waiting.insert(conn);
-                let now = self.clock.now().mono;
-                self.metrics.on_frame_in(conn, &bytes, now);
-                self.idle.touch(conn, now);
-                Input::Received { conn, bytes }
-            }
-            Event::Closed(conn) => {
-                self.waiting.remove(&conn);
-                self.metrics.on_closed(conn);
-                self.idle.forget(conn);
-                if self.links.remove(&conn).is_none() {
-                    return;
+            Event::Connection(event) => {
+                if let connection::Event::Closed(conn) = &event {
+                    self.metrics.on_closed(*conn);
+                    self.idle.forget(*conn);
                 }
-                Input::Closed { conn }
+                let Some(input) = self.links.input(event) else { return };
+                let now = self.clock.now().mono;
+                match &input {
+                    Input::Accepted { conn } => self.idle.touch(*conn, now),
+                    Input::Received { conn, bytes } => {
+                        self.metrics.on_frame_in(*conn, bytes, now);
+                        self.idle.touch(*conn, now);
+                    }
+                    _ => {}
+                }
+                input
             }
             Event::Synced(tag, result) => Input::SyncDone { tag, result },
             Event::Shutdown => Input::Shutdown,
@@ -207,28 +194,25 @@ impl Node {
         for output in out.outputs.drain(..) {
             match output {
                 Output::Connect { conn, host, port } => self.connect(conn, host, port),
-                Output::Send { conn, bytes } => {
-                    if let Some(link) = self.links.get(&conn) {
-                        let now = self.clock.now().mono;
-                        self.metrics.on_frame_out(conn, &bytes, now);
-                        self.idle.touch(conn, now);
-                        link.send(bytes);
-                    }
+                Output::Send { conn, bytes } if self.links.is_open(conn) => {
+                    let now = self.clock.now().mono;
+                    self.metrics.on_frame_out(conn, &bytes, now);
+                    self.idle.touch(conn, now);
+                    self.links.send(conn, bytes);
                 }
+                Output::Send { .. } => {}
                 Output::Close { conn } => {
-                    self.waiting.remove(&conn);
                     self.metrics.on_closed(conn);
                     self.idle.forget(conn);
-                    if let Some(link) = self.links.remove(&conn) {
-                        let gate = Arc::clone(&link.gate);
+                    if let Some(gate) = self.links.close(conn) {
                         tokio::spawn(async move {
                             tokio::time::sleep(LINGER).await;
                             gate.give_up();
                         });
                     }
                 }
-                Output::PauseReading { conn } => self.pause(conn, true),
-                Output::ResumeReading { conn } => self.pause(conn, false),
+                Output::PauseReading { conn } => self.links.pause(conn, true),
+                Output::ResumeReading { conn } => self.links.pause(conn, false),
                 Output::Sync { tag, target } => {
                     let sync = self.disk.sync(&target);
                     let events = self.sender.clone();
@@ -244,20 +228,14 @@ impl Node {
         self.out = out;
     }
 
-    fn pause(&mut self, conn: ConnId, paused: bool) {
-        if let Some(link) = self.links.get(&conn) {
-            link.gate.pause(paused);
-        }
-    }
-
     fn connect(&mut self, conn: ConnId, host: String, port: u16) {
         let (link, end) = Link::new();
-        self.links.insert(conn, link);
+        self.links.connecting(conn, link);
         let (events, limits) = (self.sender.clone(), Arc::clone(&self.limits));
         tokio::spawn(async move {
             match TcpStream::connect((host.as_str(), port)).await {
                 Ok(stream) => {
-                    let _ = events.send(Event::Connected(conn));
+                    let _ = events.send(connection::Event::Connected(conn).into());
                     let _ = stream.set_nodelay(true);
                     let (reader, writer) = stream.into_split();
                     if let Err(error) = connection::drive(conn, reader, writer, end, &limits, &events).await {
@@ -266,21 +244,9 @@ impl Node {
                 }
                 Err(error) => {
                     tracing::debug!("cannot connect to {host}:{port}: {error}");
-                    let _ = events.send(Event::Closed(conn));
+                    let _ = events.send(connection::Event::Closed(conn).into());
                 }
             }
-        });
-    }
-
-    /// Lets connections go on whose frames the machine has taken.
-    fn open_gates(&mut self) {
-        let (broker, links) = (&self.broker, &self.links);
-        self.waiting.retain(|conn| {
-            let waits = broker.unread_bytes(*conn) > 0;
-            if let Some(link) = links.get(conn).filter(|_| !waits) {
-                link.gate.taken();
-            }
-            waits
         });
     }
 }
