@@ -3,10 +3,11 @@
 //! This file is the whole difference between the simulated world and the real one, together with `run.rs`: it turns
 //! the world's events into the machines' inputs and their outputs into the world's effects, and decides nothing.
 
+use crate::sockets::{Driven, Sockets};
 use crate::valve::SharedValve;
 use bytes::Bytes;
 use kafka::broker::Broker;
-use kafka::client::{Admin, ClientInput, Consumer, Endpoint, Op, Producer, Stranger};
+use kafka::client::{Admin, ClientInput, Consumer, Endpoint, Manner, Op, Producer, Stranger};
 use kafka::config::NodeConfig;
 use kafka::{ConnId, DiskError, Entropy, FileId, Input, Nanos, Note, Outbox, Output, SyncTag, SyncTarget};
 use sim::disk::{Disk, Errno, File};
@@ -31,7 +32,7 @@ pub enum Role {
     /// An administrator.
     Admin(kafka::client::AdminConfig),
     /// Somebody who found these listeners.
-    Stranger(Vec<Endpoint>),
+    Stranger(Vec<Endpoint>, Manner),
 }
 
 /// Starts processes, and knows who is called what.
@@ -41,6 +42,7 @@ pub struct Cluster {
     hosts: Rc<BTreeMap<String, NodeId>>,
     notes: Notes,
     valve: Option<SharedValve>,
+    driven: Option<Driven>,
 }
 
 impl Cluster {
@@ -51,7 +53,13 @@ impl Cluster {
             hosts: Rc::new(hosts),
             notes,
             valve: None,
+            driven: None,
         }
+    }
+
+    /// From the next start on, the connections of brokers go through the driver of a real process, over byte streams.
+    pub fn set_driven(&mut self, driven: Driven) {
+        self.driven = Some(driven);
     }
 
     /// From the next start on, processes send through a valve.
@@ -87,6 +95,10 @@ pub struct Process {
     syncs: BTreeMap<u64, SyncTag>,
     next_sync: u64,
     valve: Option<SharedValve>,
+    /// If its connections are driven; if not, the machine is given whatever pieces come.
+    sockets: Option<Box<Sockets>>,
+    /// It ends with this step.
+    exit: Option<Effect>,
 }
 
 fn at(now: Now) -> kafka::Now {
@@ -129,8 +141,9 @@ impl Boot for Cluster {
                 Entropy(entropy),
             )))),
             Role::Admin(config) => Some(Machine::Admin(Box::new(Admin::new(config.clone(), Entropy(entropy))))),
-            Role::Stranger(listeners) => Some(Machine::Stranger(Box::new(Stranger::new(
+            Role::Stranger(listeners, manner) => Some(Machine::Stranger(Box::new(Stranger::new(
                 listeners.clone(),
+                *manner,
                 Entropy(entropy),
             )))),
         };
@@ -141,6 +154,10 @@ impl Boot for Cluster {
             return None;
         };
         let hosts = Rc::clone(&self.hosts);
+        // A valve sees frames, which a driver would cut.
+        let driven = self.driven.as_ref().filter(|_| self.valve.is_none());
+        let driven = driven.filter(|_| matches!(machine, Machine::Broker(_)));
+        let sockets = driven.map(|driven| Box::new(Sockets::new(node, driven.clone())));
         let mut process = Process {
             node,
             machine,
@@ -150,8 +167,11 @@ impl Boot for Cluster {
             syncs: BTreeMap::new(),
             next_sync: 0,
             valve: self.valve.clone(),
+            sockets,
+            exit: None,
         };
-        process.flush(effects);
+        process.flush(now, effects);
+        process.settle(effects);
         Some(process)
     }
 }
@@ -183,7 +203,8 @@ impl Process {
             Machine::Admin(admin) => admin.step(at(now), input, &mut self.out),
             Machine::Stranger(stranger) => stranger.step(input, &mut self.out),
         }
-        self.flush(effects);
+        self.flush(now, effects);
+        self.settle(effects);
     }
 
     /// A request that no client sent, as if it had come in on a connection of its own.
@@ -195,18 +216,96 @@ impl Process {
         broker.step(at(now), Input::Accepted { conn }, &mut SimDisk(disk), &mut self.out);
         let received = Input::Received { conn, bytes: request };
         broker.step(at(now), received, &mut SimDisk(disk), &mut self.out);
-        self.flush(effects);
+        self.flush(now, effects);
+        self.settle(effects);
+    }
+
+    /// An event as the machine's input.
+    fn input(&mut self, event: Event) -> Option<Input> {
+        Some(match event {
+            Event::Accepted { conn } => Input::Accepted { conn: ConnId(conn) },
+            Event::Connected { conn } => Input::Connected { conn: ConnId(conn) },
+            Event::Received { conn, bytes } => Input::Received {
+                conn: ConnId(conn),
+                bytes,
+            },
+            Event::Closed { conn, .. } => {
+                if let Some(valve) = &self.valve {
+                    valve.borrow_mut().closed(self.node, conn);
+                }
+                Input::Closed { conn: ConnId(conn) }
+            }
+            // Only a driver asks for it.
+            Event::Writable { .. } => return None,
+            Event::SyncDone { token, result } => {
+                let tag = self.syncs.remove(&token).expect("a sync ends once");
+                Input::SyncDone {
+                    tag,
+                    result: result.map_err(disk_error),
+                }
+            }
+            Event::Deadline => Input::Deadline,
+            Event::Terminate => Input::Shutdown,
+        })
+    }
+
+    /// What a driver has for the machine.
+    fn next_input(&mut self) -> Option<Input> {
+        // A process that ends hears nothing more.
+        let sockets = self.sockets.as_mut()?;
+        std::iter::from_fn(|| sockets.next_input()).find(|_| self.exit.is_none())
+    }
+
+    /// One input, and what comes of it. False if the process was killed in the middle of it.
+    fn take(&mut self, now: Now, input: Input, disk: &mut Disk, effects: &mut Vec<Effect>) -> bool {
+        match &mut self.machine {
+            Machine::Broker(broker) => {
+                broker.step(at(now), input, &mut SimDisk(disk), &mut self.out);
+                if disk.died() {
+                    // Killed in the middle of a call: what was meant to be said and sent is not.
+                    self.out = Outbox::default();
+                    return false;
+                }
+            }
+            Machine::Producer(producer) => producer.step(at(now), ClientInput::Net(input), &mut self.out),
+            Machine::Consumer(consumer) => consumer.step(at(now), ClientInput::Net(input), &mut self.out),
+            Machine::Admin(admin) => admin.step(at(now), ClientInput::Net(input), &mut self.out),
+            Machine::Stranger(stranger) => stranger.step(ClientInput::Net(input), &mut self.out),
+        }
+        self.flush(now, effects);
+        if let (Some(sockets), Machine::Broker(broker)) = (&mut self.sockets, &self.machine) {
+            sockets.open_gates(|conn| broker.unread_bytes(conn));
+        }
+        true
+    }
+
+    /// What a step ends with.
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.settle(effects);
+        }
+        effects.extend(self.exit.take());
     }
 
     /// Turns outputs into effects.
-    fn flush(&mut self, effects: &mut Vec<Effect>) {
+    fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for output in self.out.outputs.drain(..) {
+            let output = match &mut self.sockets {
+                Some(sockets) => match by_driver(sockets, now, output) {
+                    Some(other) => other,
+                    None => continue,
+                },
+                None => output,
+            };
             effects.push(match output {
                 Output::Connect { conn, host, port: _ } => {
                     // A name that nobody has resolves to this very node, where nobody listens for it.
                     let to = self.hosts.get(&host).copied().unwrap_or(self.node);
                     if let Some(valve) = &self.valve {
                         valve.borrow_mut().connecting(self.node, conn.0, to);
+                    }
+                    if let Some(sockets) = &mut self.sockets {
+                        sockets.connect(conn);
                     }
                     Effect::Connect { conn: conn.0, to }
                 }
@@ -235,7 +334,11 @@ impl Process {
                         },
                     }
                 }
-                Output::Exit { reason: _, clean } => Effect::Exit { clean },
+                Output::Exit { reason: _, clean } => {
+                    // Connections may have something left to say.
+                    self.exit = Some(Effect::Exit { clean });
+                    break;
+                }
             });
         }
         if !self.out.notes.is_empty() {
@@ -247,47 +350,51 @@ impl Process {
     }
 }
 
+/// Tells the driver what is for it; gives back what is for the machine.
+fn heard(sockets: &mut Sockets, now: Now, event: Event) -> Option<Event> {
+    match event {
+        Event::Accepted { conn } => sockets.accepted(ConnId(conn)),
+        Event::Connected { conn } => sockets.connected(ConnId(conn)),
+        Event::Received { conn, bytes } => sockets.received(ConnId(conn), bytes),
+        Event::Closed { conn, in_order } => sockets.closed(ConnId(conn), in_order),
+        Event::Writable { conn } => sockets.writable(ConnId(conn)),
+        Event::Deadline => {
+            sockets.give_up(now.mono);
+            return Some(event);
+        }
+        Event::SyncDone { .. } | Event::Terminate => return Some(event),
+    }
+    None
+}
+
+/// Hands the driver what is for it; gives back what is not.
+fn by_driver(sockets: &mut Sockets, now: Now, output: Output) -> Option<Output> {
+    match output {
+        Output::Send { conn, bytes } => sockets.send(conn, bytes),
+        Output::Close { conn } => sockets.close(conn, now.mono),
+        Output::PauseReading { conn } => sockets.pause(conn, true),
+        Output::ResumeReading { conn } => sockets.pause(conn, false),
+        other => return Some(other),
+    }
+    None
+}
+
 impl Program for Process {
     fn step(&mut self, now: Now, event: Event, disk: &mut Disk, effects: &mut Vec<Effect>) {
-        let input = match event {
-            Event::Accepted { conn } => Input::Accepted { conn: ConnId(conn) },
-            Event::Connected { conn } => Input::Connected { conn: ConnId(conn) },
-            Event::Received { conn, bytes } => Input::Received {
-                conn: ConnId(conn),
-                bytes,
+        let mut next = match &mut self.sockets {
+            Some(sockets) => match heard(sockets, now, event) {
+                Some(event) => self.input(event),
+                None => self.next_input(),
             },
-            Event::Closed { conn, .. } => {
-                if let Some(valve) = &self.valve {
-                    valve.borrow_mut().closed(self.node, conn);
-                }
-                Input::Closed { conn: ConnId(conn) }
-            }
-            Event::SyncDone { token, result } => {
-                let tag = self.syncs.remove(&token).expect("a sync ends once");
-                Input::SyncDone {
-                    tag,
-                    result: result.map_err(disk_error),
-                }
-            }
-            Event::Writable { .. } => return,
-            Event::Deadline => Input::Deadline,
-            Event::Terminate => Input::Shutdown,
+            None => self.input(event),
         };
-        match &mut self.machine {
-            Machine::Broker(broker) => {
-                broker.step(at(now), input, &mut SimDisk(disk), &mut self.out);
-                if disk.died() {
-                    // Killed in the middle of a call: what was meant to be said and sent is not.
-                    self.out = Outbox::default();
-                    return;
-                }
+        while let Some(input) = next {
+            if !self.take(now, input, disk, effects) {
+                return;
             }
-            Machine::Producer(producer) => producer.step(at(now), ClientInput::Net(input), &mut self.out),
-            Machine::Consumer(consumer) => consumer.step(at(now), ClientInput::Net(input), &mut self.out),
-            Machine::Admin(admin) => admin.step(at(now), ClientInput::Net(input), &mut self.out),
-            Machine::Stranger(stranger) => stranger.step(ClientInput::Net(input), &mut self.out),
+            next = self.next_input();
         }
-        self.flush(effects);
+        self.settle(effects);
     }
 
     fn next_deadline(&self) -> Option<u64> {
@@ -298,7 +405,8 @@ impl Program for Process {
             Machine::Admin(admin) => admin.next_deadline(),
             Machine::Stranger(_) => None,
         };
-        deadline.map(|at| at.0)
+        let lingering = self.sockets.as_ref().and_then(|sockets| sockets.next_deadline());
+        deadline.map(|at| at.0).into_iter().chain(lingering).min()
     }
 }
 

@@ -21,6 +21,7 @@ pub mod run;
 pub mod scenario;
 pub mod series;
 pub mod serve;
+pub mod sockets;
 pub mod story;
 pub mod sweep;
 pub mod valve;

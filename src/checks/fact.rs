@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use kafka::note::Note;
-use kafka::types::{TopicPartition, Uuid};
+use kafka::types::{ConnId, TopicPartition, Uuid};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 /// How a node stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,17 @@ pub enum Fact<'a> {
         node: u16,
         /// What.
         note: &'a Note,
+    },
+    /// Something happened on a connection of a node whose connections are driven over byte streams.
+    Traffic {
+        /// Simulated time.
+        time_ns: u64,
+        /// Whose end of it.
+        node: u16,
+        /// The node's own name for it.
+        conn: ConnId,
+        /// What.
+        what: &'a Traffic,
     },
     /// A process began.
     Started {
@@ -97,6 +109,37 @@ pub enum Fact<'a> {
         /// Simulated time.
         time_ns: u64,
     },
+}
+
+/// What passes between the NIC, the connection driver and the machine, in the order in which it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Bytes came from the NIC.
+    Arrived(Bytes),
+    /// The driver gave the machine a frame, its length included.
+    HandedOver {
+        /// All of it.
+        frame: Bytes,
+        /// How many reads of the stream it took.
+        reads: u32,
+    },
+    /// The machine has taken all that it was given.
+    Taken,
+    /// The machine gave the driver a frame for the peer.
+    Queued(Bytes),
+    /// Bytes went to the NIC.
+    Left(Bytes),
+    /// The driver does not read what has come: the peer's window fills.
+    LeftUnread,
+    /// The machine wants to hear of it no more; what was queued is still to leave.
+    LetGo,
+    /// The driver waits for something to happen; the NIC would take so many bytes more.
+    Rested {
+        /// Bytes.
+        room: usize,
+    },
+    /// The driver has ended: by itself, or with this error.
+    Ended(Option<ErrorKind>),
 }
 
 /// What a topic promises.

@@ -15,6 +15,7 @@
 //!   quorum.rs      X8 X9 X10 D3               the metadata quorum
 //!   client.rs      C1 to C4, C9, C12 to C14, C17  what clients saw
 //!   latest.rs      C14                        what clients were told one after the other
+//!   connections.rs T1 T2                      what passes between NIC, connection driver and machine
 //!   liveness.rs    L1 to L3, L6 to L9         after the faults
 //!   topics.rs      what topics are called and promise
 //!   marks.rs       what a run should have met at least once
@@ -28,6 +29,7 @@
 
 pub(crate) mod batch;
 mod client;
+mod connections;
 mod contract;
 mod control;
 mod cross;
@@ -50,7 +52,7 @@ mod tests;
 mod topics;
 
 pub use contract::Loss;
-pub use fact::{Context, Fact, StopKind, TopicPromise, Violation};
+pub use fact::{Context, Fact, StopKind, TopicPromise, Traffic, Violation};
 pub use marks::{MarkInfo, Marks};
 pub use report::CheckInfo;
 
@@ -78,6 +80,7 @@ pub struct Checks {
     liveness: Liveness,
     client: client::Readers,
     latest: latest::Latest,
+    connections: connections::Connections,
     losses: Vec<Loss>,
     now: u64,
     step: Option<(u64, u16)>,
@@ -110,6 +113,7 @@ impl Checks {
             liveness: Liveness::default(),
             client: client::Readers::default(),
             latest: latest::Latest::default(),
+            connections: connections::Connections::default(),
             losses: Vec::new(),
             now: 0,
             step: None,
@@ -125,6 +129,16 @@ impl Checks {
 
     /// Takes one fact in.
     pub fn fact(&mut self, fact: Fact<'_>) {
+        if let Fact::Traffic {
+            time_ns,
+            node,
+            conn,
+            what,
+        } = fact
+        {
+            // No word about replication: it neither begins nor ends a step of the machine.
+            return self.traffic(time_ns, node.into(), conn, what);
+        }
         if let Some((stopped, how)) = self.ending
             && !matches!(fact, Fact::Note { node, .. } if node == stopped)
         {
@@ -151,7 +165,7 @@ impl Checks {
         self.step = None;
         self.report.about(None);
         match fact {
-            Fact::Note { .. } => {}
+            Fact::Note { .. } | Fact::Traffic { .. } => {}
             Fact::Started { node, .. } => self.started(node.into()),
             Fact::Stopped { node, how } => self.ending = Some((node, how)),
             Fact::DiskDamaged { node, what, path } => self.disk_damaged(node.into(), what, path),
@@ -383,6 +397,7 @@ impl Checks {
         if node >= self.context.brokers {
             return;
         }
+        self.connections.process_began(node);
         let state = &mut self.ghost.nodes[node];
         state.up = true;
         state.was_dirty = state.dirty;

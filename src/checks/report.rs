@@ -72,6 +72,8 @@ checks! {
     L7 "Every proposed ISR is decided." "KIP-497; KAFKA-12686"
     L8 "Every live broker is unfenced." "KIP-631"
     M2 "Every step of a broker or of the controller is a step that the specification allows, or none." "KIP-320, 497, 903, 966 as model::replication has them; sweep --conform"
+    T1 "What the connection driver hands over is what arrived, what leaves is what was sent, whole, in order, and without waiting for nothing." "RFC 9293; Kafka protocol guide (order of requests and responses)"
+    T2 "Of a connection one request at a time waits for the machine, and none is handed over while more than 1 MiB of answers waits for its peer." "Kafka SocketServer (mute); KIP-72"
     L9 "The quorum has exactly one leader." "KIP-595"
 }
 

@@ -75,7 +75,7 @@ impl Links {
     }
 
     /// Lets connections go on whose frames the machine has taken; `unread_bytes` says what it has left of one.
-    pub fn open_gates(&mut self, unread_bytes: impl Fn(ConnId) -> usize) {
+    pub fn open_gates(&mut self, mut unread_bytes: impl FnMut(ConnId) -> usize) {
         let links = &self.links;
         self.waiting.retain(|conn| {
             let waits = unread_bytes(*conn) > 0;

@@ -155,6 +155,20 @@ pub(super) fn lifecycle(run: &mut Run<'_>) {
     }
 }
 
+/// Tells the checks what passed between NICs, connection drivers and machines.
+pub(super) fn traffic(run: &mut Run<'_>) {
+    let Some(driven) = &run.driven else { return };
+    let time_ns = run.world.now();
+    for (node, conn, what) in driven.journal().borrow_mut().drain(..) {
+        run.checks.fact(Fact::Traffic {
+            time_ns,
+            node: node.0,
+            conn,
+            what: &what,
+        });
+    }
+}
+
 /// Tells the checks of power failures, also of hosts whose process is gone.
 pub(super) fn power_lost(run: &mut Run<'_>, fault: &Fault) {
     let servers = run.layout.servers;

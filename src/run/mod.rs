@@ -27,6 +27,7 @@ use crate::checks::{Checks, Fact};
 use crate::cluster::{Cluster, Notes};
 use crate::conform::Conform;
 use crate::scenario::Scenario;
+use crate::sockets::Driven;
 use kafka::client::{Op, StartFrom};
 use kafka::{ClientNote, Note, Uuid};
 use outages::Outages;
@@ -166,6 +167,9 @@ struct Run<'s> {
     traffic: bool,
     plan_stream: Stream,
     setup_stream: Stream,
+    driver_stream: Stream,
+    /// The connections of brokers are driven over byte streams.
+    driven: Option<Driven>,
 }
 
 impl<'s> Run<'s> {
@@ -184,12 +188,17 @@ impl<'s> Run<'s> {
         let layout = Layout::of(scenario);
         let notes = Notes::default();
         let mut setup_stream = streams.stream("setup");
-        let cluster = setup::cluster(scenario, &layout, Notes::clone(&notes), &mut setup_stream);
+        let mut cluster = setup::cluster(scenario, &layout, Notes::clone(&notes), &mut setup_stream);
         let nodes = layout
             .names
             .iter()
             .map(|name| NodeSpec { name: name.clone() })
             .collect();
+        let mut driver_stream = streams.stream("driver");
+        let driven = setup::driven(scenario, &layout, &streams, &mut driver_stream);
+        if let Some(driven) = &driven {
+            cluster.set_driven(driven.clone());
+        }
         let world = World::new(cluster, nodes, &streams, config);
         Run {
             checks: Checks::new(judge::context(scenario, &layout)),
@@ -214,6 +223,8 @@ impl<'s> Run<'s> {
             traffic: false,
             plan_stream: streams.stream("faults"),
             setup_stream,
+            driver_stream,
+            driven,
             scenario,
             layout,
             world,
@@ -543,6 +554,7 @@ impl<'s> Run<'s> {
             observer.strike(time_ns, node, &strike);
         }
         judge::lifecycle(self);
+        judge::traffic(self);
         std::mem::swap(&mut *self.notes.borrow_mut(), &mut self.heard);
         for (node, note) in &self.heard {
             observer.note(time_ns, *node, note);
@@ -598,15 +610,17 @@ impl<'s> Run<'s> {
 
     fn tape(&self) -> Tape {
         let mut tape = self.world.tape();
-        for stream in self
-            .users
-            .iter()
-            .map(User::stream)
-            .chain([&self.plan_stream, &self.setup_stream])
+        for stream in
+            self.users
+                .iter()
+                .map(User::stream)
+                .chain([&self.plan_stream, &self.setup_stream, &self.driver_stream])
         {
             tape.streams
                 .extend(stream.recorded().map(|(name, drawn)| (name.to_owned(), drawn.to_vec())));
         }
+        tape.streams
+            .extend(self.driven.iter().flat_map(|driven| driven.recorded()));
         tape
     }
 }

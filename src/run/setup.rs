@@ -1,12 +1,13 @@
 //! From a scenario to the world's nodes.
 
 use crate::cluster::{Cluster, Notes, Role};
-use crate::scenario::{Controllers, Scenario};
+use crate::scenario::{Controllers, Scenario, Trespass};
+use crate::sockets::Driven;
 use kafka::NodeId;
-use kafka::client::{AdminConfig, ConsumerConfig, Endpoint, ProducerConfig};
+use kafka::client::{AdminConfig, ConsumerConfig, Endpoint, Manner, ProducerConfig};
 use kafka::config::{NodeConfig, Voter};
 use sim::fault;
-use sim::random::Stream;
+use sim::random::{Stream, Streams};
 use std::collections::BTreeMap;
 
 /// Every listener of the simulated cluster.
@@ -150,9 +151,14 @@ pub fn cluster(scenario: &Scenario, layout: &Layout, notes: Notes, stream: &mut 
     for _ in &scenario.clients.admins {
         roles.push(Role::Admin(AdminConfig::new(&named(), bootstrap.clone())));
     }
-    for _ in &scenario.clients.strangers {
+    for stranger in &scenario.clients.strangers {
         named();
-        roles.push(Role::Stranger(bootstrap.clone()));
+        let manner = match stranger.does {
+            Trespass::Garbage => Manner::Garbage,
+            Trespass::Hoard => Manner::Hoard,
+            Trespass::HalfFrame => Manner::HalfFrame,
+        };
+        roles.push(Role::Stranger(bootstrap.clone(), manner));
     }
     roles.push(Role::Admin(AdminConfig::new(&named(), bootstrap.clone())));
     roles.push(Role::Consumer(ConsumerConfig::new(&named(), bootstrap)));
@@ -163,6 +169,13 @@ pub fn cluster(scenario: &Scenario, layout: &Layout, notes: Notes, stream: &mut 
         .map(|(i, name)| (name.clone(), fault::NodeId(i as u16)))
         .collect();
     Cluster::new(roles, hosts, notes)
+}
+
+/// Whether the connections of this seed's brokers are driven over byte streams; `stream` draws it.
+pub fn driven(scenario: &Scenario, layout: &Layout, streams: &Streams, stream: &mut Stream) -> Option<Driven> {
+    let is_driven = stream.chance(scenario.cluster.driver_percent * 10_000);
+    let servers = layout.names[..layout.servers].iter();
+    is_driven.then(|| Driven::new(servers.map(|name| streams.stream(&format!("driver {name}")))))
 }
 
 fn set_all(properties: &BTreeMap<String, String>, mut set: impl FnMut(&str, &str) -> Result<(), String>) {

@@ -134,6 +134,10 @@ pub struct Cluster {
     /// Properties of every node.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+    /// In so many of a hundred seeds the connections of brokers go through the connection driver of a real process, over
+    /// byte streams: partial reads and writes, back-pressure, its limits. Which, the seed draws.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub driver_percent: u32,
 }
 
 /// No brokers is what a cluster that was left out has, so nobody may write it.
@@ -257,12 +261,28 @@ pub struct Admin {
     pub does: Vec<AdminOp>,
 }
 
-/// Sends garbage to a broker.
+/// Somebody who found the listeners.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stranger {
     /// Mean time between two connections.
     pub every_ms: u32,
+    /// What it does on them.
+    #[serde(default)]
+    pub does: Trespass,
+}
+
+/// What a stranger does on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trespass {
+    /// Sends what is no request.
+    #[default]
+    Garbage,
+    /// Asks for much at once and does not read the answers until the next time.
+    Hoard,
+    /// Begins a frame and never ends it.
+    HalfFrame,
 }
 
 /// What an administrator may do.

@@ -336,6 +336,12 @@ impl Lint<'_> {
             let place = format!("clients.strangers[{i}].every_ms");
             self.ensure(stranger.every_ms > 0, place, "must be at least 1")?;
         }
+        let percent = self.scenario.cluster.driver_percent;
+        self.ensure(
+            percent <= 100,
+            "cluster.driver_percent",
+            format!("must be at most 100, not {percent}"),
+        )?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Small runs told as facts: each check must stay silent on the lawful one and fire on its twin.
 
 mod client;
+mod connections;
 mod contract;
 mod control;
 mod cross;

@@ -33,7 +33,7 @@ pub use admin::Admin;
 pub use config::{AdminConfig, ConsumerConfig, Endpoint, ProducerConfig};
 pub use consumer::Consumer;
 pub use producer::Producer;
-pub use stranger::Stranger;
+pub use stranger::{Manner, Stranger};
 
 use crate::machine::Input;
 use crate::types::Offset;
@@ -179,7 +179,7 @@ pub enum Op {
         /// `None`: all.
         topic: Option<String>,
     },
-    /// Stranger: connect to somebody and send what is no request.
+    /// Stranger: connect to somebody and do its worst there, or go on with it.
     Trespass,
 }
 

@@ -1,0 +1,556 @@
+//! The sockets of a broker in the world: the connection driver of `serve` over the byte streams of the simulated NIC.
+//!
+//! ```text
+//!   NIC ── pieces ──▶ inbound ── reads ──▶ drive ── frames ──▶ machine
+//!   NIC ◀─ pieces ── outbound ◀─ writes ── drive ◀─ frames ─── machine
+//! ```
+//!
+//! Guarantees: the driver and the machine's ends of connections are those of a real process (`connection`), polled by hand
+//! in the order in which they were woken, until none is; what a read yields and a write takes is drawn from the node's own
+//! stream, so that a seed is a run; what the driver leaves unread holds its peer up, and what the NIC does not take holds
+//! the driver up. What passes on both sides of the driver is told in a journal, for the checks.
+//!
+//! Deliberately unknown: what is in a frame; runtime, threads, clocks (an instant is given with each event).
+
+use crate::checks::Traffic;
+use crate::connection::gate::{Gate, RequestMemory};
+use crate::connection::links::{LINGER, Links};
+use crate::connection::{self, Limits, Link, LinkEnd};
+use bytes::{Buf, Bytes, BytesMut};
+use kafka::wire::frame::MAX_FRAME_BYTES;
+use kafka::{ConnId, Input};
+use sim::fault::NodeId;
+use sim::program::{Effect, SEND_BUFFER_BYTES};
+use sim::random::Stream;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+
+/// What passed on both sides of the drivers of all nodes, in order.
+pub type Journal = Rc<RefCell<Vec<(NodeId, ConnId, Traffic)>>>;
+
+/// The two ends that a driver is given of a socket.
+pub type Ends = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
+
+/// Least send buffer of a socket that is given little, bytes.
+const LEAST_ROOM: u64 = 1024;
+/// Chances in a million, on connections that are torn: a piece is one byte; nothing moves at once though it could.
+const ONE_BYTE_PPM: u32 = 125_000;
+const HESITATES_PPM: u32 = 125_000;
+
+/// What all processes of a world that drive byte streams share.
+#[derive(Clone, Debug)]
+pub struct Driven {
+    /// Of each server, in the order of the world's nodes.
+    chance: Vec<Rc<RefCell<Stream>>>,
+    journal: Journal,
+    /// What a driver gets of a socket: the socket itself, unless a test puts something between.
+    ends: fn(Socket) -> Ends,
+}
+
+impl Driven {
+    /// Servers that draw from these streams.
+    pub fn new(chance: impl Iterator<Item = Stream>) -> Driven {
+        Driven {
+            chance: chance.map(|stream| Rc::new(RefCell::new(stream))).collect(),
+            journal: Journal::default(),
+            ends: |socket| (Box::new(socket.clone()), Box::new(socket)),
+        }
+    }
+
+    /// The same with something between driver and sockets.
+    #[must_use]
+    pub fn between(mut self, ends: fn(Socket) -> Ends) -> Driven {
+        self.ends = ends;
+        self
+    }
+
+    /// What passed.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What the servers' streams drew, if they were made to record.
+    pub fn recorded(&self) -> Vec<(String, Vec<u64>)> {
+        let recorded = |stream: &Rc<RefCell<Stream>>| {
+            let stream = stream.borrow();
+            stream.recorded().map(|(name, drawn)| (name.to_owned(), drawn.to_vec()))
+        };
+        self.chance.iter().filter_map(recorded).collect()
+    }
+}
+
+/// Between kernel and driver, of one connection.
+#[derive(Debug)]
+struct Buffers {
+    chance: Rc<RefCell<Stream>>,
+    /// Reads and writes come in pieces, and late.
+    is_torn: bool,
+    inbound: VecDeque<Bytes>,
+    /// Of the next frame.
+    reads: u32,
+    /// Nothing comes any more: after an end in order, or else after a reset.
+    ended: Option<bool>,
+    /// Written since the driver was polled.
+    outbound: BytesMut,
+    /// The kernel takes so many bytes more.
+    room: usize,
+    /// How many it takes when it says that it takes more.
+    more_room: usize,
+    /// The kernel was asked to say so.
+    asked: bool,
+    paused: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    hesitated: bool,
+}
+
+impl Buffers {
+    fn new(chance: Rc<RefCell<Stream>>) -> Buffers {
+        let (is_torn, more_room) = {
+            let mut chance = chance.borrow_mut();
+            let half = SEND_BUFFER_BYTES as u64 / 2;
+            match chance.chance(500_000) {
+                true => (true, chance.between(LEAST_ROOM, half) as usize),
+                false => (false, half as usize),
+            }
+        };
+        Buffers {
+            chance,
+            is_torn,
+            inbound: VecDeque::new(),
+            reads: 0,
+            ended: None,
+            outbound: BytesMut::new(),
+            room: 2 * more_room,
+            more_room,
+            asked: false,
+            paused: false,
+            reader: None,
+            writer: None,
+            hesitated: false,
+        }
+    }
+
+    /// How many of so many bytes move at once.
+    fn piece(&self, most: usize) -> usize {
+        let mut chance = self.chance.borrow_mut();
+        if !self.is_torn {
+            most
+        } else if chance.chance(ONE_BYTE_PPM) {
+            most.min(1)
+        } else {
+            1 + chance.below(most as u64) as usize
+        }
+    }
+
+    /// Whether this time nothing moves though it could; the driver is woken at once.
+    fn hesitates(&mut self, context: &Context<'_>) -> bool {
+        self.hesitated = self.is_torn && !self.hesitated && self.chance.borrow_mut().chance(HESITATES_PPM);
+        if self.hesitated {
+            context.waker().wake_by_ref();
+        }
+        self.hesitated
+    }
+
+    fn wake(waker: &mut Option<Waker>) {
+        if let Some(waker) = waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// One socket; its clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Socket(Rc<RefCell<Buffers>>);
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.0.borrow_mut();
+        let Some(waiting) = state.inbound.front().map(Bytes::len) else {
+            return match state.ended {
+                Some(true) => Poll::Ready(Ok(())),
+                Some(false) => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
+                None => {
+                    state.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            };
+        };
+        if state.hesitates(context) {
+            return Poll::Pending;
+        }
+        let size = state.piece(waiting.min(buf.remaining()));
+        let front = state.inbound.front_mut().expect("looked at above");
+        buf.put_slice(&front[..size]);
+        front.advance(size);
+        if front.is_empty() {
+            state.inbound.pop_front();
+        }
+        state.reads += 1;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let state = &mut *self.0.borrow_mut();
+        let room = match state.ended {
+            Some(false) => return Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
+            // The peer has closed it: the kernel takes what it can only throw away.
+            Some(true) => usize::MAX,
+            None => state.room,
+        };
+        if room == 0 {
+            state.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if state.hesitates(context) {
+            return Poll::Pending;
+        }
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let size = state.piece(offered.min(room));
+        let mut left = size;
+        for slice in slices {
+            let taken = left.min(slice.len());
+            state.outbound.extend_from_slice(&slice[..taken]);
+            left -= taken;
+        }
+        state.room = state.room.saturating_sub(size);
+        Poll::Ready(Ok(size))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Connections whose drivers want to be polled, in the order in which they were woken.
+type Woken = Arc<Mutex<VecDeque<ConnId>>>;
+
+struct WakeUp {
+    conn: ConnId,
+    is_woken: AtomicBool,
+    woken: Woken,
+}
+
+impl Wake for WakeUp {
+    fn wake(self: Arc<Self>) {
+        if !self.is_woken.swap(true, Relaxed) {
+            let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+            woken.push_back(self.conn);
+        }
+    }
+}
+
+/// A connection that is made.
+struct Open {
+    buffers: Rc<RefCell<Buffers>>,
+    wake_up: Arc<WakeUp>,
+    drive: Pin<Box<dyn Future<Output = io::Result<()>>>>,
+}
+
+/// All sockets of one process.
+pub struct Sockets {
+    node: NodeId,
+    driven: Driven,
+    limits: Arc<Limits>,
+    links: Links,
+    open: BTreeMap<ConnId, Open>,
+    /// Asked for, and not made yet.
+    connecting: BTreeMap<ConnId, LinkEnd>,
+    /// Let go of by the machine, with the instant (monotonic nanoseconds) at which they are given up.
+    lingering: VecDeque<(u64, ConnId, Arc<Gate>)>,
+    woken: Woken,
+    sender: mpsc::UnboundedSender<connection::Event>,
+    events: mpsc::UnboundedReceiver<connection::Event>,
+    happened: VecDeque<connection::Event>,
+    /// Whose drivers were polled in this step.
+    polled: BTreeSet<ConnId>,
+    /// Of this step.
+    effects: Vec<Effect>,
+}
+
+impl std::fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sockets")
+            .field("node", &self.node)
+            .field("links", &self.links)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sockets {
+    /// Of a process that has just begun on this server.
+    pub fn new(node: NodeId, driven: Driven) -> Sockets {
+        let (sender, events) = mpsc::unbounded_channel();
+        Sockets {
+            node,
+            driven,
+            limits: Arc::new(Limits {
+                max_frame_bytes: MAX_FRAME_BYTES,
+                memory: RequestMemory::new(None),
+            }),
+            links: Links::default(),
+            open: BTreeMap::new(),
+            connecting: BTreeMap::new(),
+            lingering: VecDeque::new(),
+            woken: Woken::default(),
+            sender,
+            events,
+            happened: VecDeque::new(),
+            polled: BTreeSet::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    fn tell(&self, conn: ConnId, what: Traffic) {
+        self.driven.journal.borrow_mut().push((self.node, conn, what));
+    }
+
+    // --- what the NIC says ---
+
+    /// A peer connected.
+    pub fn accepted(&mut self, conn: ConnId) {
+        let (link, end) = Link::new();
+        self.happened.push_back(connection::Event::Accepted(conn, link));
+        self.start(conn, end);
+    }
+
+    /// A connection of ours is made.
+    pub fn connected(&mut self, conn: ConnId) {
+        // Otherwise the machine has let go of it meanwhile.
+        if let Some(end) = self.connecting.remove(&conn) {
+            self.happened.push_back(connection::Event::Connected(conn));
+            self.start(conn, end);
+        }
+    }
+
+    fn start(&mut self, conn: ConnId, end: LinkEnd) {
+        let chance = Rc::clone(&self.driven.chance[usize::from(self.node.0)]);
+        let buffers = Rc::new(RefCell::new(Buffers::new(chance)));
+        let (reader, writer) = (self.driven.ends)(Socket(Rc::clone(&buffers)));
+        let (limits, events) = (Arc::clone(&self.limits), self.sender.clone());
+        let drive = async move { connection::drive(conn, reader, writer, end, &limits, &events).await };
+        let wake_up = Arc::new(WakeUp {
+            conn,
+            is_woken: AtomicBool::new(false),
+            woken: Arc::clone(&self.woken),
+        });
+        Arc::clone(&wake_up).wake();
+        let drive = Box::pin(drive);
+        let open = Open {
+            buffers,
+            wake_up,
+            drive,
+        };
+        self.open.insert(conn, open);
+    }
+
+    /// Bytes came.
+    pub fn received(&mut self, conn: ConnId, bytes: Bytes) {
+        let Some(open) = self.open.get(&conn) else { return };
+        self.tell(conn, Traffic::Arrived(bytes.clone()));
+        let buffers = &mut *open.buffers.borrow_mut();
+        buffers.inbound.push_back(bytes);
+        Buffers::wake(&mut buffers.reader);
+    }
+
+    /// Nothing comes any more, or the connection could not be made.
+    pub fn closed(&mut self, conn: ConnId, in_order: bool) {
+        if self.connecting.remove(&conn).is_some() {
+            self.happened.push_back(connection::Event::Closed(conn));
+        }
+        let Some(open) = self.open.get(&conn) else { return };
+        let buffers = &mut *open.buffers.borrow_mut();
+        buffers.ended = Some(in_order);
+        Buffers::wake(&mut buffers.reader);
+        Buffers::wake(&mut buffers.writer);
+    }
+
+    /// The kernel takes more.
+    pub fn writable(&mut self, conn: ConnId) {
+        let Some(open) = self.open.get(&conn) else { return };
+        let buffers = &mut *open.buffers.borrow_mut();
+        (buffers.room, buffers.asked) = (buffers.more_room, false);
+        Buffers::wake(&mut buffers.writer);
+    }
+
+    /// Peers that have had their time for the last answers are given up.
+    pub fn give_up(&mut self, now: u64) {
+        while self.lingering.front().is_some_and(|(at, ..)| *at <= now) {
+            let (_, _, gate) = self.lingering.pop_front().expect("looked at");
+            gate.give_up();
+        }
+    }
+
+    /// When that is due next, monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.lingering.front().map(|(at, ..)| *at)
+    }
+
+    // --- what the machine says ---
+
+    /// It asks for a connection.
+    pub fn connect(&mut self, conn: ConnId) {
+        let (link, end) = Link::new();
+        self.links.connecting(conn, link);
+        self.connecting.insert(conn, end);
+    }
+
+    /// It sends a frame.
+    pub fn send(&mut self, conn: ConnId, frame: Bytes) {
+        if self.links.is_open(conn) {
+            if self.open.contains_key(&conn) {
+                self.tell(conn, Traffic::Queued(frame.clone()));
+            }
+            self.links.send(conn, frame);
+        }
+    }
+
+    /// It lets go of a connection.
+    pub fn close(&mut self, conn: ConnId, now: u64) {
+        let gate = self.links.close(conn);
+        if self.connecting.remove(&conn).is_some() {
+            self.effects.push(Effect::Close { conn: conn.0 });
+        } else if let Some(gate) = gate.filter(|_| self.open.contains_key(&conn)) {
+            self.tell(conn, Traffic::LetGo);
+            self.lingering.push_back((now + LINGER.as_nanos() as u64, conn, gate));
+        }
+    }
+
+    /// It wants no more of a connection for now, or wants more again.
+    pub fn pause(&mut self, conn: ConnId, paused: bool) {
+        self.links.pause(conn, paused);
+    }
+
+    /// It has taken an input; `unread_bytes` says what it has left of a connection's last frame.
+    pub fn open_gates(&mut self, unread_bytes: impl Fn(ConnId) -> usize) {
+        let mut journal = self.driven.journal.borrow_mut();
+        let node = self.node;
+        self.links.open_gates(|conn| {
+            let unread = unread_bytes(conn);
+            if unread == 0 {
+                journal.push((node, conn, Traffic::Taken));
+            }
+            unread
+        });
+    }
+
+    // --- the driver ---
+
+    /// What the machine is told next; drivers are polled until there is something, or until all of them rest.
+    pub fn next_input(&mut self) -> Option<Input> {
+        loop {
+            while let Some(event) = self.happened.pop_front() {
+                let input = self.links.input(event);
+                if input.is_some() {
+                    return input;
+                }
+            }
+            let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            self.poll(woken?);
+        }
+    }
+
+    fn poll(&mut self, conn: ConnId) {
+        let Some(open) = self.open.get_mut(&conn) else { return };
+        open.wake_up.is_woken.store(false, Relaxed);
+        let waker = Waker::from(Arc::clone(&open.wake_up));
+        let polled = open.drive.as_mut().poll(&mut Context::from_waker(&waker));
+        let (left, mut reads, kernel_has_it) = {
+            let mut buffers = open.buffers.borrow_mut();
+            (
+                buffers.outbound.split().freeze(),
+                buffers.reads,
+                buffers.ended.is_none(),
+            )
+        };
+        if !left.is_empty() {
+            self.tell(conn, Traffic::Left(left.clone()));
+            self.effects.push(Effect::Send {
+                conn: conn.0,
+                bytes: left,
+            });
+        }
+        while let Ok(event) = self.events.try_recv() {
+            if let connection::Event::Received(conn, frame) = &event {
+                let (frame, reads) = (frame.clone(), std::mem::take(&mut reads));
+                self.tell(*conn, Traffic::HandedOver { frame, reads });
+            }
+            self.happened.push_back(event);
+        }
+        match polled {
+            Poll::Pending => {
+                self.open[&conn].buffers.borrow_mut().reads = reads;
+                self.polled.insert(conn);
+            }
+            Poll::Ready(ended) => {
+                self.open.remove(&conn);
+                self.tell(conn, Traffic::Ended(ended.err().map(|error| error.kind())));
+                if kernel_has_it {
+                    self.effects.push(Effect::Close { conn: conn.0 });
+                }
+            }
+        }
+    }
+
+    /// The step is over: what came of it for the NIC.
+    pub fn settle(&mut self, effects: &mut Vec<Effect>) {
+        effects.append(&mut self.effects);
+        for conn in std::mem::take(&mut self.polled) {
+            let Some(open) = self.open.get(&conn) else { continue };
+            let buffers = &mut *open.buffers.borrow_mut();
+            let is_over = buffers.ended.is_some();
+            if buffers.room == 0 && !buffers.asked && !is_over {
+                buffers.asked = true;
+                effects.push(Effect::AwaitRoom { conn: conn.0 });
+            }
+            let is_left = !buffers.inbound.is_empty();
+            if is_left != buffers.paused && !is_over {
+                buffers.paused = is_left;
+                effects.push(match is_left {
+                    true => Effect::PauseReading { conn: conn.0 },
+                    false => Effect::ResumeReading { conn: conn.0 },
+                });
+                if is_left {
+                    self.tell(conn, Traffic::LeftUnread);
+                }
+            }
+            let room = if is_over { usize::MAX } else { buffers.room };
+            self.tell(conn, Traffic::Rested { room });
+        }
+        // Those whose last answers were read need no deadline.
+        while self
+            .lingering
+            .front()
+            .is_some_and(|(_, conn, _)| !self.open.contains_key(conn))
+        {
+            self.lingering.pop_front();
+        }
+    }
+}
