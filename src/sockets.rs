@@ -40,9 +40,13 @@ pub type Journal = Rc<RefCell<Vec<(NodeId, ConnId, Traffic)>>>;
 /// The two ends that a driver is given of a socket.
 pub type Ends = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
 
+/// What makes them of it.
+pub type Between = fn(Socket) -> Ends;
+
 /// Least send buffer of a socket that is given little, bytes.
 const LEAST_ROOM: u64 = 1024;
-/// Chances in a million, on connections that are torn: a piece is one byte; nothing moves at once though it could.
+/// Chances in a million: a connection is torn; and on such, a piece is one byte, and nothing moves at once though it could.
+const TORN_PPM: u32 = 350_000;
 const ONE_BYTE_PPM: u32 = 125_000;
 const HESITATES_PPM: u32 = 125_000;
 
@@ -53,7 +57,7 @@ pub struct Driven {
     chance: Vec<Rc<RefCell<Stream>>>,
     journal: Journal,
     /// What a driver gets of a socket: the socket itself, unless a test puts something between.
-    ends: fn(Socket) -> Ends,
+    ends: Between,
 }
 
 impl Driven {
@@ -68,7 +72,7 @@ impl Driven {
 
     /// The same with something between driver and sockets.
     #[must_use]
-    pub fn between(mut self, ends: fn(Socket) -> Ends) -> Driven {
+    pub fn between(mut self, ends: Between) -> Driven {
         self.ends = ends;
         self
     }
@@ -118,7 +122,7 @@ impl Buffers {
         let (is_torn, more_room) = {
             let mut chance = chance.borrow_mut();
             let half = SEND_BUFFER_BYTES as u64 / 2;
-            match chance.chance(500_000) {
+            match chance.chance(TORN_PPM) {
                 true => (true, chance.between(LEAST_ROOM, half) as usize),
                 false => (false, half as usize),
             }
@@ -289,8 +293,8 @@ pub struct Sockets {
     sender: mpsc::UnboundedSender<connection::Event>,
     events: mpsc::UnboundedReceiver<connection::Event>,
     happened: VecDeque<connection::Event>,
-    /// Whose drivers were polled in this step.
-    polled: BTreeSet<ConnId>,
+    /// On which something moved in this step.
+    moved: BTreeSet<ConnId>,
     /// Of this step.
     effects: Vec<Effect>,
 }
@@ -323,7 +327,7 @@ impl Sockets {
             sender,
             events,
             happened: VecDeque::new(),
-            polled: BTreeSet::new(),
+            moved: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -378,6 +382,8 @@ impl Sockets {
         let buffers = &mut *open.buffers.borrow_mut();
         buffers.inbound.push_back(bytes);
         Buffers::wake(&mut buffers.reader);
+        // Also if the driver does not read: what it leaves is then left in the kernel too.
+        self.moved.insert(conn);
     }
 
     /// Nothing comes any more, or the connection could not be made.
@@ -507,7 +513,7 @@ impl Sockets {
         match polled {
             Poll::Pending => {
                 self.open[&conn].buffers.borrow_mut().reads = reads;
-                self.polled.insert(conn);
+                self.moved.insert(conn);
             }
             Poll::Ready(ended) => {
                 self.open.remove(&conn);
@@ -522,7 +528,7 @@ impl Sockets {
     /// The step is over: what came of it for the NIC.
     pub fn settle(&mut self, effects: &mut Vec<Effect>) {
         effects.append(&mut self.effects);
-        for conn in std::mem::take(&mut self.polled) {
+        for conn in std::mem::take(&mut self.moved) {
             let Some(open) = self.open.get(&conn) else { continue };
             let buffers = &mut *open.buffers.borrow_mut();
             let is_over = buffers.ended.is_some();
@@ -554,3 +560,6 @@ impl Sockets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,7 @@ impl Checks {
                 });
             }
             Traffic::Ended(how) => {
-                let in_frame = at.inbound.bytes > 0;
+                let in_frame = at.inbound.bytes > 0 && !at.inbound.has_whole_frame();
                 self.connections.0.remove(&(node, conn));
                 match how {
                     Some(ErrorKind::InvalidData) => {

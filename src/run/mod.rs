@@ -17,6 +17,8 @@ pub(crate) mod panics;
 pub mod path;
 mod script;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 pub use judge::context;
