@@ -13,6 +13,7 @@
 //! Deliberately unknown: what is in a frame; runtime, threads, clocks (an instant is given with each event).
 
 use crate::checks::Traffic;
+use crate::connection::accept::{self, Accepted, Backlog};
 use crate::connection::gate::{Gate, RequestMemory};
 use crate::connection::links::{LINGER, Links};
 use crate::connection::{self, Limits, Link, LinkEnd};
@@ -24,7 +25,7 @@ use sim::program::{Effect, SEND_BUFFER_BYTES};
 use sim::random::Stream;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// What passed on both sides of the drivers of all nodes, in order.
 pub type Journal = Rc<RefCell<Vec<(NodeId, ConnId, Traffic)>>>;
@@ -58,6 +59,7 @@ pub struct Driven {
     journal: Journal,
     /// What a driver gets of a socket: the socket itself, unless a test puts something between.
     ends: Between,
+    max_connections: usize,
 }
 
 impl Driven {
@@ -67,6 +69,7 @@ impl Driven {
             chance: chance.map(|stream| Rc::new(RefCell::new(stream))).collect(),
             journal: Journal::default(),
             ends: |socket| (Box::new(socket.clone()), Box::new(socket)),
+            max_connections: usize::MAX,
         }
     }
 
@@ -74,6 +77,13 @@ impl Driven {
     #[must_use]
     pub fn between(mut self, ends: Between) -> Driven {
         self.ends = ends;
+        self
+    }
+
+    /// The same with fewer places for connections at a time.
+    #[must_use]
+    pub fn places(mut self, max_connections: usize) -> Driven {
+        self.max_connections = max_connections;
         self
     }
 
@@ -253,29 +263,93 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Connections whose drivers want to be polled, in the order in which they were woken.
-type Woken = Arc<Mutex<VecDeque<ConnId>>>;
+/// Connections that the kernel has and the process has not accepted yet.
+#[derive(Clone, Debug, Default)]
+struct KernelBacklog(Rc<RefCell<(VecDeque<ConnId>, Option<Waker>)>>);
+
+impl KernelBacklog {
+    fn push(&self, conn: ConnId) {
+        let mut inner = self.0.borrow_mut();
+        inner.0.push_back(conn);
+        Buffers::wake(&mut inner.1);
+    }
+}
+
+impl Backlog for KernelBacklog {
+    type Stream = ();
+
+    async fn next(&mut self) -> (ConnId, ()) {
+        let conn = poll_fn(|context| {
+            let mut inner = self.0.borrow_mut();
+            match inner.0.pop_front() {
+                Some(conn) => Poll::Ready(conn),
+                None => {
+                    inner.1 = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        });
+        (conn.await, ())
+    }
+}
+
+/// What is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Accept,
+    Drive(ConnId),
+}
+
+/// Tasks that want to be polled, in the order in which they were woken.
+type Woken = Arc<Mutex<VecDeque<Task>>>;
 
 struct WakeUp {
-    conn: ConnId,
+    task: Task,
     is_woken: AtomicBool,
     woken: Woken,
+}
+
+impl WakeUp {
+    /// Of a task that is new, and woken by that.
+    fn new(task: Task, woken: &Woken) -> Arc<WakeUp> {
+        let wake_up = Arc::new(WakeUp {
+            task,
+            is_woken: AtomicBool::new(false),
+            woken: Arc::clone(woken),
+        });
+        Arc::clone(&wake_up).wake();
+        wake_up
+    }
 }
 
 impl Wake for WakeUp {
     fn wake(self: Arc<Self>) {
         if !self.is_woken.swap(true, Relaxed) {
             let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-            woken.push_back(self.conn);
+            woken.push_back(self.task);
         }
     }
 }
 
-/// A connection that is made.
-struct Open {
-    buffers: Rc<RefCell<Buffers>>,
+/// A future, and how it is woken.
+struct Polled<T> {
     wake_up: Arc<WakeUp>,
-    drive: Pin<Box<dyn Future<Output = io::Result<()>>>>,
+    future: Pin<Box<dyn Future<Output = T>>>,
+}
+
+impl<T> Polled<T> {
+    fn new(task: Task, woken: &Woken, future: impl Future<Output = T> + 'static) -> Polled<T> {
+        Polled {
+            wake_up: WakeUp::new(task, woken),
+            future: Box::pin(future),
+        }
+    }
+
+    fn poll(&mut self) -> Poll<T> {
+        self.wake_up.is_woken.store(false, Relaxed);
+        let waker = Waker::from(Arc::clone(&self.wake_up));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
 }
 
 /// All sockets of one process.
@@ -284,7 +358,14 @@ pub struct Sockets {
     driven: Driven,
     limits: Arc<Limits>,
     links: Links,
-    open: BTreeMap<ConnId, Open>,
+    /// What the kernel has, accepted or not.
+    kernel: BTreeMap<ConnId, Rc<RefCell<Buffers>>>,
+    backlog: KernelBacklog,
+    accepting: Polled<()>,
+    /// Just accepted.
+    accepted: Rc<RefCell<VecDeque<Accepted<()>>>>,
+    /// Those that are driven.
+    drives: BTreeMap<ConnId, Polled<io::Result<()>>>,
     /// Asked for, and not made yet.
     connecting: BTreeMap<ConnId, LinkEnd>,
     /// Let go of by the machine, with the instant (monotonic nanoseconds) at which they are given up.
@@ -297,6 +378,17 @@ pub struct Sockets {
     moved: BTreeSet<ConnId>,
     /// Of this step.
     effects: Vec<Effect>,
+}
+
+async fn accept_all(
+    mut backlog: KernelBacklog,
+    places: Arc<Semaphore>,
+    events: mpsc::UnboundedSender<connection::Event>,
+    accepted: Rc<RefCell<VecDeque<Accepted<()>>>>,
+) {
+    while let Some(one) = accept::accept(&mut backlog, &places, &events).await {
+        accepted.borrow_mut().push_back(one);
+    }
 }
 
 impl std::fmt::Debug for Sockets {
@@ -312,6 +404,14 @@ impl Sockets {
     /// Of a process that has just begun on this server.
     pub fn new(node: NodeId, driven: Driven) -> Sockets {
         let (sender, events) = mpsc::unbounded_channel();
+        let (backlog, accepted) = (KernelBacklog::default(), Rc::default());
+        let woken = Woken::default();
+        let accepting = accept_all(
+            backlog.clone(),
+            accept::places(driven.max_connections),
+            sender.clone(),
+            Rc::clone(&accepted),
+        );
         Sockets {
             node,
             driven,
@@ -320,10 +420,14 @@ impl Sockets {
                 memory: RequestMemory::new(None),
             }),
             links: Links::default(),
-            open: BTreeMap::new(),
+            kernel: BTreeMap::new(),
+            backlog,
+            accepting: Polled::new(Task::Accept, &woken, accepting),
+            accepted,
+            drives: BTreeMap::new(),
             connecting: BTreeMap::new(),
             lingering: VecDeque::new(),
-            woken: Woken::default(),
+            woken,
             sender,
             events,
             happened: VecDeque::new(),
@@ -340,46 +444,42 @@ impl Sockets {
 
     /// A peer connected.
     pub fn accepted(&mut self, conn: ConnId) {
-        let (link, end) = Link::new();
-        self.happened.push_back(connection::Event::Accepted(conn, link));
-        self.start(conn, end);
+        self.add(conn);
+        self.backlog.push(conn);
     }
 
     /// A connection of ours is made.
     pub fn connected(&mut self, conn: ConnId) {
         // Otherwise the machine has let go of it meanwhile.
         if let Some(end) = self.connecting.remove(&conn) {
+            self.add(conn);
             self.happened.push_back(connection::Event::Connected(conn));
-            self.start(conn, end);
+            self.drive(conn, end, None);
         }
     }
 
-    fn start(&mut self, conn: ConnId, end: LinkEnd) {
+    fn add(&mut self, conn: ConnId) {
         let chance = Rc::clone(&self.driven.chance[usize::from(self.node.0)]);
-        let buffers = Rc::new(RefCell::new(Buffers::new(chance)));
-        let (reader, writer) = (self.driven.ends)(Socket(Rc::clone(&buffers)));
+        self.kernel.insert(conn, Rc::new(RefCell::new(Buffers::new(chance))));
+    }
+
+    fn drive(&mut self, conn: ConnId, end: LinkEnd, place: Option<OwnedSemaphorePermit>) {
+        let (reader, writer) = (self.driven.ends)(Socket(Rc::clone(&self.kernel[&conn])));
         let (limits, events) = (Arc::clone(&self.limits), self.sender.clone());
-        let drive = async move { connection::drive(conn, reader, writer, end, &limits, &events).await };
-        let wake_up = Arc::new(WakeUp {
-            conn,
-            is_woken: AtomicBool::new(false),
-            woken: Arc::clone(&self.woken),
-        });
-        Arc::clone(&wake_up).wake();
-        let drive = Box::pin(drive);
-        let open = Open {
-            buffers,
-            wake_up,
-            drive,
+        let drive = async move {
+            let ended = connection::drive(conn, reader, writer, end, &limits, &events).await;
+            drop(place);
+            ended
         };
-        self.open.insert(conn, open);
+        self.drives
+            .insert(conn, Polled::new(Task::Drive(conn), &self.woken, drive));
     }
 
     /// Bytes came.
     pub fn received(&mut self, conn: ConnId, bytes: Bytes) {
-        let Some(open) = self.open.get(&conn) else { return };
+        let Some(buffers) = self.kernel.get(&conn) else { return };
         self.tell(conn, Traffic::Arrived(bytes.clone()));
-        let buffers = &mut *open.buffers.borrow_mut();
+        let buffers = &mut *buffers.borrow_mut();
         buffers.inbound.push_back(bytes);
         Buffers::wake(&mut buffers.reader);
         // Also if the driver does not read: what it leaves is then left in the kernel too.
@@ -391,8 +491,8 @@ impl Sockets {
         if self.connecting.remove(&conn).is_some() {
             self.happened.push_back(connection::Event::Closed(conn));
         }
-        let Some(open) = self.open.get(&conn) else { return };
-        let buffers = &mut *open.buffers.borrow_mut();
+        let Some(buffers) = self.kernel.get(&conn) else { return };
+        let buffers = &mut *buffers.borrow_mut();
         buffers.ended = Some(in_order);
         Buffers::wake(&mut buffers.reader);
         Buffers::wake(&mut buffers.writer);
@@ -400,8 +500,8 @@ impl Sockets {
 
     /// The kernel takes more.
     pub fn writable(&mut self, conn: ConnId) {
-        let Some(open) = self.open.get(&conn) else { return };
-        let buffers = &mut *open.buffers.borrow_mut();
+        let Some(buffers) = self.kernel.get(&conn) else { return };
+        let buffers = &mut *buffers.borrow_mut();
         (buffers.room, buffers.asked) = (buffers.more_room, false);
         Buffers::wake(&mut buffers.writer);
     }
@@ -431,7 +531,7 @@ impl Sockets {
     /// It sends a frame.
     pub fn send(&mut self, conn: ConnId, frame: Bytes) {
         if self.links.is_open(conn) {
-            if self.open.contains_key(&conn) {
+            if self.drives.contains_key(&conn) {
                 self.tell(conn, Traffic::Queued(frame.clone()));
             }
             self.links.send(conn, frame);
@@ -443,7 +543,7 @@ impl Sockets {
         let gate = self.links.close(conn);
         if self.connecting.remove(&conn).is_some() {
             self.effects.push(Effect::Close { conn: conn.0 });
-        } else if let Some(gate) = gate.filter(|_| self.open.contains_key(&conn)) {
+        } else if let Some(gate) = gate.filter(|_| self.drives.contains_key(&conn)) {
             self.tell(conn, Traffic::LetGo);
             self.lingering.push_back((now + LINGER.as_nanos() as u64, conn, gate));
         }
@@ -479,23 +579,33 @@ impl Sockets {
                 }
             }
             let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            self.poll(woken?);
+            match woken? {
+                Task::Accept => self.poll_accept(),
+                Task::Drive(conn) => self.poll_drive(conn),
+            }
         }
     }
 
-    fn poll(&mut self, conn: ConnId) {
-        let Some(open) = self.open.get_mut(&conn) else { return };
-        open.wake_up.is_woken.store(false, Relaxed);
-        let waker = Waker::from(Arc::clone(&open.wake_up));
-        let polled = open.drive.as_mut().poll(&mut Context::from_waker(&waker));
-        let (left, mut reads, kernel_has_it) = {
-            let mut buffers = open.buffers.borrow_mut();
-            (
-                buffers.outbound.split().freeze(),
-                buffers.reads,
-                buffers.ended.is_none(),
-            )
+    fn poll_accept(&mut self) {
+        let polled = self.accepting.poll();
+        assert!(polled.is_pending(), "connections are accepted for ever");
+        self.listen(&mut 0);
+        while let Some(accepted) = self.next_accepted() {
+            self.drive(accepted.conn, accepted.end, Some(accepted.place));
+        }
+    }
+
+    fn next_accepted(&self) -> Option<Accepted<()>> {
+        self.accepted.borrow_mut().pop_front()
+    }
+
+    fn poll_drive(&mut self, conn: ConnId) {
+        let Some(drive) = self.drives.get_mut(&conn) else {
+            return;
         };
+        let polled = drive.poll();
+        let buffers = Rc::clone(&self.kernel[&conn]);
+        let left = buffers.borrow_mut().outbound.split().freeze();
         if !left.is_empty() {
             self.tell(conn, Traffic::Left(left.clone()));
             self.effects.push(Effect::Send {
@@ -503,25 +613,30 @@ impl Sockets {
                 bytes: left,
             });
         }
-        while let Ok(event) = self.events.try_recv() {
-            if let connection::Event::Received(conn, frame) = &event {
-                let (frame, reads) = (frame.clone(), std::mem::take(&mut reads));
-                self.tell(*conn, Traffic::HandedOver { frame, reads });
-            }
-            self.happened.push_back(event);
-        }
+        self.listen(&mut buffers.borrow_mut().reads);
         match polled {
             Poll::Pending => {
-                self.open[&conn].buffers.borrow_mut().reads = reads;
                 self.moved.insert(conn);
             }
             Poll::Ready(ended) => {
-                self.open.remove(&conn);
+                self.drives.remove(&conn);
+                self.kernel.remove(&conn);
                 self.tell(conn, Traffic::Ended(ended.err().map(|error| error.kind())));
-                if kernel_has_it {
+                if buffers.borrow().ended.is_none() {
                     self.effects.push(Effect::Close { conn: conn.0 });
                 }
             }
+        }
+    }
+
+    /// Takes what a task has said; `reads` are those of the next frame.
+    fn listen(&mut self, reads: &mut u32) {
+        while let Ok(event) = self.events.try_recv() {
+            if let connection::Event::Received(conn, frame) = &event {
+                let (frame, reads) = (frame.clone(), std::mem::take(reads));
+                self.tell(*conn, Traffic::HandedOver { frame, reads });
+            }
+            self.happened.push_back(event);
         }
     }
 
@@ -529,8 +644,10 @@ impl Sockets {
     pub fn settle(&mut self, effects: &mut Vec<Effect>) {
         effects.append(&mut self.effects);
         for conn in std::mem::take(&mut self.moved) {
-            let Some(open) = self.open.get(&conn) else { continue };
-            let buffers = &mut *open.buffers.borrow_mut();
+            let Some(buffers) = self.kernel.get(&conn) else {
+                continue;
+            };
+            let buffers = &mut *buffers.borrow_mut();
             let is_over = buffers.ended.is_some();
             if buffers.room == 0 && !buffers.asked && !is_over {
                 buffers.asked = true;
@@ -547,14 +664,17 @@ impl Sockets {
                     self.tell(conn, Traffic::LeftUnread);
                 }
             }
-            let room = if is_over { usize::MAX } else { buffers.room };
-            self.tell(conn, Traffic::Rested { room });
+            // Nobody has promised to do anything for one that waits to be accepted.
+            if self.drives.contains_key(&conn) {
+                let room = if is_over { usize::MAX } else { buffers.room };
+                self.tell(conn, Traffic::Rested { room });
+            }
         }
         // Those whose last answers were read need no deadline.
         while self
             .lingering
             .front()
-            .is_some_and(|(_, conn, _)| !self.open.contains_key(conn))
+            .is_some_and(|(_, conn, _)| !self.drives.contains_key(conn))
         {
             self.lingering.pop_front();
         }

@@ -81,22 +81,24 @@ impl Observer for Looks {
 
 #[test]
 fn recording_and_watching_change_nothing_and_a_recording_replays_under_another_seed() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/chaos-replication.json");
-    let scenario = scenario::load(&path).expect("valid");
-    let plain = run::run(&scenario, 7, &Options::default());
-    let options = Options {
-        record: true,
-        ..Options::default()
-    };
-    let mut looks = Looks(0);
-    let (recorded, tape) = run::observe(&scenario, 7, &options, &mut looks);
-    assert_eq!(plain.digest, recorded.digest);
-    assert!(looks.0 > 1_000, "the observer saw the run");
-    assert!(tape.streams.len() > 10, "the streams were recorded");
-    let options = Options {
-        tape: Some(Arc::new(tape)),
-        ..Options::default()
-    };
-    let replayed = run::run(&scenario, 8, &options);
-    assert_eq!(replayed.digest, plain.digest, "the choices make the run, not the seed");
+    for name in ["chaos-replication.json", "byte-streams.json"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+        let scenario = scenario::load(&path).expect("valid");
+        let plain = run::run(&scenario, 7, &Options::default());
+        let options = Options {
+            record: true,
+            ..Options::default()
+        };
+        let mut looks = Looks(0);
+        let (recorded, tape) = run::observe(&scenario, 7, &options, &mut looks);
+        assert_eq!(plain.digest, recorded.digest);
+        assert!(looks.0 > 1_000, "the observer saw the run");
+        assert!(tape.streams.len() > 10, "the streams were recorded");
+        let options = Options {
+            tape: Some(Arc::new(tape)),
+            ..Options::default()
+        };
+        let replayed = run::run(&scenario, 8, &options);
+        assert_eq!(replayed.digest, plain.digest, "the choices make the run, not the seed");
+    }
 }

@@ -6,6 +6,7 @@
 //!
 //! Deliberately unknown: sockets, runtime and clocks (it is made of futures alone), and what is in a frame.
 
+pub mod accept;
 pub mod gate;
 pub mod links;
 

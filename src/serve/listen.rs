@@ -1,14 +1,15 @@
 //! Listeners: accepts connections, no more at a time than `max.connections`.
 
 use super::event::Event;
-use crate::connection::{self, Limits, Link};
+use crate::connection::accept::{self, Accepted, Backlog};
+use crate::connection::{self, Limits};
 use kafka::ConnId;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Rest after a failed accept: the machine is out of something, and asking again at once would not help.
@@ -53,7 +54,7 @@ pub struct Acceptor {
     limits: Arc<Limits>,
     places: Arc<Semaphore>,
     /// Accepted connections have odd numbers.
-    next_conn: AtomicU64,
+    next_conn: Arc<AtomicU64>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -62,8 +63,8 @@ impl Acceptor {
     pub fn new(limits: Arc<Limits>, max_connections: usize, events: mpsc::UnboundedSender<Event>) -> Acceptor {
         Acceptor {
             limits,
-            places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            next_conn: AtomicU64::new(1),
+            places: accept::places(max_connections),
+            next_conn: Arc::new(AtomicU64::new(1)),
             events,
         }
     }
@@ -77,28 +78,17 @@ impl Acceptor {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        loop {
-            // Whoever is one too many waits in the listener's backlog, as with Kafka.
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                return;
-            };
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
-                    tokio::time::sleep(REST).await;
-                    continue;
-                }
-            };
-            let conn = ConnId(self.next_conn.fetch_add(2, Relaxed));
-            let (link, end) = Link::new();
-            if self
-                .events
-                .send(connection::Event::Accepted(conn, link).into())
-                .is_err()
-            {
-                return;
-            }
+        let mut sockets = Sockets {
+            listener,
+            next_conn: Arc::clone(&self.next_conn),
+        };
+        while let Some(accepted) = accept::accept(&mut sockets, &self.places, &self.events).await {
+            let Accepted {
+                conn,
+                stream: (stream, peer),
+                end,
+                place,
+            } = accepted;
             let acceptor = Arc::clone(&self);
             tokio::spawn(async move {
                 let _ = stream.set_nodelay(true);
@@ -107,6 +97,28 @@ impl Acceptor {
                 say_end(peer, ended);
                 drop(place);
             });
+        }
+    }
+}
+
+/// The operating system's backlog of one listener.
+struct Sockets {
+    listener: TcpListener,
+    next_conn: Arc<AtomicU64>,
+}
+
+impl Backlog for Sockets {
+    type Stream = (TcpStream, SocketAddr);
+
+    async fn next(&mut self) -> (ConnId, Self::Stream) {
+        loop {
+            match self.listener.accept().await {
+                Ok(stream) => return (ConnId(self.next_conn.fetch_add(2, Relaxed)), stream),
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(REST).await;
+                }
+            }
         }
     }
 }

@@ -38,7 +38,10 @@ impl Bench {
     }
 
     fn new(seed: u64) -> Bench {
-        let driven = Driven::new(std::iter::once(Streams::new(seed).stream("driver b1")));
+        Bench::with(Driven::new(std::iter::once(Streams::new(seed).stream("driver b1"))))
+    }
+
+    fn with(driven: Driven) -> Bench {
         Bench {
             sockets: Sockets::new(NodeId(0), driven.clone()),
             driven,
@@ -293,4 +296,33 @@ fn a_connect_that_fails_or_is_taken_back() {
     bench.sockets.connected(own);
     bench.run();
     assert!(matches!(bench.inputs[..], [Input::Connected { conn: ConnId(6) }]));
+}
+
+#[test]
+fn whoever_is_one_too_many_waits_until_another_ends() {
+    let stream = Streams::new(1).stream("driver b1");
+    let mut bench = Bench::with(Driven::new(std::iter::once(stream)).places(2));
+    for conn in [1, 3, 5] {
+        bench.sockets.accepted(ConnId(conn));
+        bench.sockets.received(ConnId(conn), frame(b"let me in"));
+    }
+    bench.run();
+    let told = |bench: &Bench, conn| {
+        let of = |input: &&Input| match input {
+            Input::Accepted { conn: of } | Input::Received { conn: of, .. } => *of == ConnId(conn),
+            _ => false,
+        };
+        bench.inputs.iter().filter(of).count()
+    };
+    assert_eq!([1, 3, 5].map(|conn| told(&bench, conn)), [2, 2, 0]);
+    assert!(
+        matches!(bench.effects[..], [Effect::PauseReading { conn: 5 }]),
+        "{:?}",
+        bench.effects
+    );
+    bench.sockets.closed(ConnId(3), true);
+    bench.run();
+    assert_eq!(told(&bench, 5), 2);
+    assert!(matches!(bench.effects.last(), Some(Effect::ResumeReading { conn: 5 })));
+    bench.met("left_unread");
 }
