@@ -12,27 +12,33 @@
 //!
 //! Deliberately unknown: what is in a frame; runtime, threads, clocks (an instant is given with each event).
 
+mod socket;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+pub use socket::Socket;
+
 use crate::checks::Traffic;
-use crate::connection::accept::{self, Accepted, Backlog};
+use crate::connection::accept::{self, Accepted};
 use crate::connection::gate::{Gate, RequestMemory};
 use crate::connection::links::{LINGER, Links};
 use crate::connection::{self, Limits, Link, LinkEnd};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use kafka::wire::frame::MAX_FRAME_BYTES;
 use kafka::{ConnId, Input};
 use sim::fault::NodeId;
-use sim::program::{Effect, SEND_BUFFER_BYTES};
+use sim::program::Effect;
 use sim::random::Stream;
+use socket::{Buffers, KernelBacklog};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
+use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::sync::Arc;
+use std::task::Poll;
+use tasks::{Polled, Task, Woken};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// What passed on both sides of the drivers of all nodes, in order.
@@ -43,13 +49,6 @@ pub type Ends = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
 
 /// What makes them of it.
 pub type Between = fn(Socket) -> Ends;
-
-/// Least send buffer of a socket that is given little, bytes.
-const LEAST_ROOM: u64 = 1024;
-/// Chances in a million: a connection is torn; and on such, a piece is one byte, and nothing moves at once though it could.
-const TORN_PPM: u32 = 350_000;
-const ONE_BYTE_PPM: u32 = 125_000;
-const HESITATES_PPM: u32 = 125_000;
 
 /// What all processes of a world that drive byte streams share.
 #[derive(Clone, Debug)]
@@ -99,256 +98,6 @@ impl Driven {
             stream.recorded().map(|(name, drawn)| (name.to_owned(), drawn.to_vec()))
         };
         self.chance.iter().filter_map(recorded).collect()
-    }
-}
-
-/// Between kernel and driver, of one connection.
-#[derive(Debug)]
-struct Buffers {
-    chance: Rc<RefCell<Stream>>,
-    /// Reads and writes come in pieces, and late.
-    is_torn: bool,
-    inbound: VecDeque<Bytes>,
-    /// Of the next frame.
-    reads: u32,
-    /// Nothing comes any more: after an end in order, or else after a reset.
-    ended: Option<bool>,
-    /// Written since the driver was polled.
-    outbound: BytesMut,
-    /// The kernel takes so many bytes more.
-    room: usize,
-    /// How many it takes when it says that it takes more.
-    more_room: usize,
-    /// The kernel was asked to say so.
-    asked: bool,
-    paused: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    hesitated: bool,
-}
-
-impl Buffers {
-    fn new(chance: Rc<RefCell<Stream>>) -> Buffers {
-        let (is_torn, more_room) = {
-            let mut chance = chance.borrow_mut();
-            let half = SEND_BUFFER_BYTES as u64 / 2;
-            match chance.chance(TORN_PPM) {
-                true => (true, chance.between(LEAST_ROOM, half) as usize),
-                false => (false, half as usize),
-            }
-        };
-        Buffers {
-            chance,
-            is_torn,
-            inbound: VecDeque::new(),
-            reads: 0,
-            ended: None,
-            outbound: BytesMut::new(),
-            room: 2 * more_room,
-            more_room,
-            asked: false,
-            paused: false,
-            reader: None,
-            writer: None,
-            hesitated: false,
-        }
-    }
-
-    /// How many of so many bytes move at once.
-    fn piece(&self, most: usize) -> usize {
-        let mut chance = self.chance.borrow_mut();
-        if !self.is_torn {
-            most
-        } else if chance.chance(ONE_BYTE_PPM) {
-            most.min(1)
-        } else {
-            1 + chance.below(most as u64) as usize
-        }
-    }
-
-    /// Whether this time nothing moves though it could; the driver is woken at once.
-    fn hesitates(&mut self, context: &Context<'_>) -> bool {
-        self.hesitated = self.is_torn && !self.hesitated && self.chance.borrow_mut().chance(HESITATES_PPM);
-        if self.hesitated {
-            context.waker().wake_by_ref();
-        }
-        self.hesitated
-    }
-
-    fn wake(waker: &mut Option<Waker>) {
-        if let Some(waker) = waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// One socket; its clones are the same one.
-#[derive(Clone, Debug)]
-pub struct Socket(Rc<RefCell<Buffers>>);
-
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let state = &mut *self.0.borrow_mut();
-        let Some(waiting) = state.inbound.front().map(Bytes::len) else {
-            return match state.ended {
-                Some(true) => Poll::Ready(Ok(())),
-                Some(false) => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
-                None => {
-                    state.reader = Some(context.waker().clone());
-                    Poll::Pending
-                }
-            };
-        };
-        if state.hesitates(context) {
-            return Poll::Pending;
-        }
-        let size = state.piece(waiting.min(buf.remaining()));
-        let front = state.inbound.front_mut().expect("looked at above");
-        buf.put_slice(&front[..size]);
-        front.advance(size);
-        if front.is_empty() {
-            state.inbound.pop_front();
-        }
-        state.reads += 1;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(context, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let state = &mut *self.0.borrow_mut();
-        let room = match state.ended {
-            Some(false) => return Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
-            // The peer has closed it: the kernel takes what it can only throw away.
-            Some(true) => usize::MAX,
-            None => state.room,
-        };
-        if room == 0 {
-            state.writer = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        if state.hesitates(context) {
-            return Poll::Pending;
-        }
-        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-        let size = state.piece(offered.min(room));
-        let mut left = size;
-        for slice in slices {
-            let taken = left.min(slice.len());
-            state.outbound.extend_from_slice(&slice[..taken]);
-            left -= taken;
-        }
-        state.room = state.room.saturating_sub(size);
-        Poll::Ready(Ok(size))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// Connections that the kernel has and the process has not accepted yet.
-#[derive(Clone, Debug, Default)]
-struct KernelBacklog(Rc<RefCell<(VecDeque<ConnId>, Option<Waker>)>>);
-
-impl KernelBacklog {
-    fn push(&self, conn: ConnId) {
-        let mut inner = self.0.borrow_mut();
-        inner.0.push_back(conn);
-        Buffers::wake(&mut inner.1);
-    }
-}
-
-impl Backlog for KernelBacklog {
-    type Stream = ();
-
-    async fn next(&mut self) -> (ConnId, ()) {
-        let conn = poll_fn(|context| {
-            let mut inner = self.0.borrow_mut();
-            match inner.0.pop_front() {
-                Some(conn) => Poll::Ready(conn),
-                None => {
-                    inner.1 = Some(context.waker().clone());
-                    Poll::Pending
-                }
-            }
-        });
-        (conn.await, ())
-    }
-}
-
-/// What is polled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
-    Accept,
-    Drive(ConnId),
-}
-
-/// Tasks that want to be polled, in the order in which they were woken.
-type Woken = Arc<Mutex<VecDeque<Task>>>;
-
-struct WakeUp {
-    task: Task,
-    is_woken: AtomicBool,
-    woken: Woken,
-}
-
-impl WakeUp {
-    /// Of a task that is new, and woken by that.
-    fn new(task: Task, woken: &Woken) -> Arc<WakeUp> {
-        let wake_up = Arc::new(WakeUp {
-            task,
-            is_woken: AtomicBool::new(false),
-            woken: Arc::clone(woken),
-        });
-        Arc::clone(&wake_up).wake();
-        wake_up
-    }
-}
-
-impl Wake for WakeUp {
-    fn wake(self: Arc<Self>) {
-        if !self.is_woken.swap(true, Relaxed) {
-            let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-            woken.push_back(self.task);
-        }
-    }
-}
-
-/// A future, and how it is woken.
-struct Polled<T> {
-    wake_up: Arc<WakeUp>,
-    future: Pin<Box<dyn Future<Output = T>>>,
-}
-
-impl<T> Polled<T> {
-    fn new(task: Task, woken: &Woken, future: impl Future<Output = T> + 'static) -> Polled<T> {
-        Polled {
-            wake_up: WakeUp::new(task, woken),
-            future: Box::pin(future),
-        }
-    }
-
-    fn poll(&mut self) -> Poll<T> {
-        self.wake_up.is_woken.store(false, Relaxed);
-        let waker = Waker::from(Arc::clone(&self.wake_up));
-        self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 }
 
@@ -578,8 +327,7 @@ impl Sockets {
                     return input;
                 }
             }
-            let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            match woken? {
+            match self.woken.pop()? {
                 Task::Accept => self.poll_accept(),
                 Task::Drive(conn) => self.poll_drive(conn),
             }
@@ -680,6 +428,3 @@ impl Sockets {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

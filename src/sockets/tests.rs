@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::checks::{Checks, Context, Fact};
-use kafka::Input;
+use sim::program::SEND_BUFFER_BYTES;
 use sim::random::Streams;
 
 const CONN: ConnId = ConnId(1);
