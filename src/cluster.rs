@@ -4,6 +4,7 @@
 //! the world's events into the machines' inputs and their outputs into the world's effects, and decides nothing.
 
 use crate::sockets::{Driven, Sockets};
+use crate::tap::{Act, Passed, Tap};
 use crate::valve::SharedValve;
 use bytes::Bytes;
 use kafka::broker::Broker;
@@ -43,6 +44,7 @@ pub struct Cluster {
     notes: Notes,
     valve: Option<SharedValve>,
     driven: Option<Driven>,
+    tap: Option<Tap>,
 }
 
 impl Cluster {
@@ -54,6 +56,7 @@ impl Cluster {
             notes,
             valve: None,
             driven: None,
+            tap: None,
         }
     }
 
@@ -65,6 +68,11 @@ impl Cluster {
     /// From the next start on, processes send through a valve.
     pub fn set_valve(&mut self, valve: SharedValve) {
         self.valve = Some(valve);
+    }
+
+    /// From the next start on, somebody sees what processes send and read.
+    pub fn set_tap(&mut self, tap: Tap) {
+        self.tap = Some(tap);
     }
 }
 
@@ -99,6 +107,7 @@ pub struct Process {
     sockets: Option<Box<Sockets>>,
     /// It ends with this step.
     exit: Option<Effect>,
+    tap: Option<Tap>,
 }
 
 fn at(now: Now) -> kafka::Now {
@@ -169,6 +178,7 @@ impl Boot for Cluster {
             valve: self.valve.clone(),
             sockets,
             exit: None,
+            tap: self.tap.clone(),
         };
         process.flush(now, effects);
         process.settle(effects);
@@ -258,6 +268,9 @@ impl Process {
 
     /// One input, and what comes of it. False if the process was killed in the middle of it.
     fn take(&mut self, now: Now, input: Input, disk: &mut Disk, effects: &mut Vec<Effect>) -> bool {
+        if let Input::Received { conn, bytes } = &input {
+            pass(&self.tap, self.node, conn.0, || Act::Reads(bytes.clone()));
+        }
         match &mut self.machine {
             Machine::Broker(broker) => {
                 broker.step(at(now), input, &mut SimDisk(disk), &mut self.out);
@@ -291,10 +304,15 @@ impl Process {
     fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for output in self.out.outputs.drain(..) {
             let output = match &mut self.sockets {
-                Some(sockets) => match by_driver(sockets, now, output) {
-                    Some(other) => other,
-                    None => continue,
-                },
+                Some(sockets) => {
+                    if let Output::Send { conn, bytes } = &output {
+                        pass(&self.tap, self.node, conn.0, || Act::Sends(bytes.clone()));
+                    }
+                    match by_driver(sockets, now, output) {
+                        Some(other) => other,
+                        None => continue,
+                    }
+                }
                 None => output,
             };
             effects.push(match output {
@@ -307,6 +325,7 @@ impl Process {
                     if let Some(sockets) = &mut self.sockets {
                         sockets.connect(conn);
                     }
+                    pass(&self.tap, self.node, conn.0, || Act::Connects(to));
                     Effect::Connect { conn: conn.0, to }
                 }
                 Output::Send { conn, bytes } => {
@@ -315,6 +334,7 @@ impl Process {
                         None => Some(bytes),
                     };
                     let Some(bytes) = passed else { continue };
+                    pass(&self.tap, self.node, conn.0, || Act::Sends(bytes.clone()));
                     Effect::Send { conn: conn.0, bytes }
                 }
                 Output::Close { conn } => Effect::Close { conn: conn.0 },
@@ -377,6 +397,15 @@ fn by_driver(sockets: &mut Sockets, now: Now, output: Output) -> Option<Output> 
         other => return Some(other),
     }
     None
+}
+
+/// Shows an act to whoever looks.
+#[inline]
+fn pass(tap: &Option<Tap>, node: NodeId, conn: u64, what: impl FnOnce() -> Act) {
+    if let Some(tap) = tap {
+        let what = what();
+        tap.borrow_mut().push(Passed { node, conn, what });
+    }
 }
 
 impl Program for Process {

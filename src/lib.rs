@@ -24,4 +24,6 @@ pub mod serve;
 pub mod sockets;
 pub mod story;
 pub mod sweep;
+pub mod tap;
 pub mod valve;
+pub mod view;

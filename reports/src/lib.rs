@@ -6,3 +6,4 @@ pub mod plot;
 pub mod searched;
 pub mod sides;
 pub mod table;
+pub mod view;

@@ -15,6 +15,7 @@
 mod check;
 mod explore;
 mod files;
+mod html;
 mod inspect;
 mod path;
 mod replay;
@@ -132,7 +133,7 @@ struct ReplayArgs {
     #[arg(long, env = "SIM_SEED", required_unless_present = "path")]
     seed: Option<u64>,
     /// Follow a counterexample of the specification, as `check --out` writes it, on the cluster of the scenario
-    #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play", "out"])]
+    #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play", "out", "html"])]
     path: Option<PathBuf>,
     /// Leave the scenario's rules off
     #[arg(long, requires = "path")]
@@ -155,6 +156,9 @@ struct ReplayArgs {
     /// Walk through it in the terminal, forward and back
     #[arg(long)]
     step: bool,
+    /// Write it as one HTML file, to watch in a browser and to pass on
+    #[arg(long, conflicts_with_all = ["trace", "log", "step", "record"])]
+    html: Option<PathBuf>,
     /// Write what every random stream drew
     #[arg(long)]
     record: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `replay`: the same run again, with its digest, its story, or step by step.
 
-use super::{Failure, ReplayArgs, files, report, step, sweep};
+use super::{Failure, ReplayArgs, files, html, report, step, sweep};
 use crate::cluster::Cluster;
 use crate::isolate::isolated;
 use crate::run::{self, Class, Layout, Observer, Options, Outcome};
@@ -35,6 +35,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let command = sweep::replay_command(&args.file, seed);
     if args.step {
         return step::walk(&scenario, seed, &options);
+    }
+    if let Some(out) = &args.html {
+        return html::write(&scenario, seed, &options, &command, out);
     }
     eprintln!("{command}");
     let writing = args.trace.clone();
@@ -83,13 +86,18 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     if outcome.class != Class::Holds {
         eprintln!("{command}");
     }
-    Ok(match (&shared.expect, outcome.class) {
+    Ok(exit_code(&shared.expect, &outcome))
+}
+
+/// Of a run of one seed.
+pub(super) fn exit_code(expect: &Expect, outcome: &Outcome) -> u8 {
+    match (expect, outcome.class) {
         (Expect::Violates { check }, _) if outcome.violates(check) => 0,
         (Expect::Violates { .. }, Class::Holds) => 0,
         (_, Class::Holds) => 0,
         (_, Class::Violated) => 1,
         (_, Class::Stuck) => 4,
-    })
+    }
 }
 
 fn read_tape(path: &std::path::Path) -> Result<Arc<Tape>, Failure> {

@@ -30,6 +30,7 @@ use crate::cluster::{Cluster, Notes};
 use crate::conform::Conform;
 use crate::scenario::Scenario;
 use crate::sockets::Driven;
+use crate::tap::Tap;
 use kafka::client::{Op, StartFrom};
 use kafka::{ClientNote, Note, Uuid};
 use outages::Outages;
@@ -65,6 +66,12 @@ pub trait Observer {
     fn fault(&mut self, _time_ns: u64, _fault: &Fault) {}
     /// A fault has taken or changed durable data, now or long after it was injected.
     fn strike(&mut self, _time_ns: u64, _node: NodeId, _strike: &Strike) {}
+    /// The script says what happens next, in its author's words.
+    fn told(&mut self, _words: &str) {}
+    /// Where it wants to see what goes over the wire.
+    fn tap(&self) -> Option<Tap> {
+        None
+    }
     /// A machine said something.
     fn note(&mut self, _time_ns: u64, _node: NodeId, _note: &Note) {}
 }
@@ -82,6 +89,9 @@ pub fn run(scenario: &Scenario, seed: u64, options: &Options) -> Outcome {
 /// Runs one seed before an observer; also gives what the streams drew, if that was asked for.
 pub fn observe(scenario: &Scenario, seed: u64, options: &Options, observer: &mut dyn Observer) -> (Outcome, Tape) {
     let mut run = Run::new(scenario, seed, options);
+    if let Some(tap) = observer.tap() {
+        run.world.boot_mut().set_tap(tap);
+    }
     let caught = panics::catch(|| run.all(observer));
     let ended = caught.unwrap_or_else(Ended::Panicked);
     (run.outcome(seed, ended), run.tape())
@@ -339,6 +349,9 @@ impl<'s> Run<'s> {
         while !self.script.is_done() {
             let due = self.script.due(began, &self.world, &self.layout, self.scenario);
             let Some(deeds) = due else { return };
+            if let Some(words) = self.script.said() {
+                observer.told(words);
+            }
             for deed in deeds {
                 match deed {
                     Deed::Fault(fault) => self.apply(&fault),

@@ -51,6 +51,12 @@ impl Script {
         self.next == self.steps.len()
     }
 
+    /// What its author says of the step that was due last.
+    pub fn said(&self) -> Option<&str> {
+        let step = &self.steps[self.next.checked_sub(1)?];
+        (!step.note.is_empty()).then_some(step.note.as_str())
+    }
+
     /// What it waits for, in words.
     pub fn waits_for(&self) -> String {
         let step = &self.steps[self.next];

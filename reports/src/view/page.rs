@@ -1,0 +1,107 @@
+//! The view as one HTML file that asks the network for nothing.
+//!
+//! The parts in `reports/assets` are put into the frame as they are; the data is JSON in a script element that no browser
+//! runs. A content security policy forbids every request, so that a mistake cannot make one either.
+
+use super::View;
+
+const FRAME: &str = include_str!("../../assets/frame.html");
+const STYLES: [&str; 2] = [
+    include_str!("../../assets/style.css"),
+    include_str!("../../assets/print.css"),
+];
+/// In the order in which they use each other.
+const SCRIPTS: [&str; 9] = [
+    include_str!("../../assets/data.js"),
+    include_str!("../../assets/dom.js"),
+    include_str!("../../assets/filter.js"),
+    include_str!("../../assets/diagram.js"),
+    include_str!("../../assets/picture.js"),
+    include_str!("../../assets/panels.js"),
+    include_str!("../../assets/quiz.js"),
+    include_str!("../../assets/scrubber.js"),
+    include_str!("../../assets/main.js"),
+];
+
+/// The file.
+pub fn page(view: &View) -> String {
+    let mut out = String::new();
+    // Whatever is inserted is not looked at again: a name in the data cannot stand for a part of the page.
+    let mut rest = FRAME;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, after) = after.split_once("}}").expect("the frame closes what it opens");
+        out += before;
+        match name {
+            "title" => out += &escape(&view.title),
+            "styles" => STYLES.iter().for_each(|part| out += part),
+            "data" => out += &data(view),
+            "scripts" => SCRIPTS.iter().for_each(|part| out += part),
+            _ => unreachable!("the frame asks for {name}"),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// The view as JSON that may stand inside a script element: nothing in it can end that.
+fn data(view: &View) -> String {
+    let json = serde_json::to_string(view).expect("a view is JSON");
+    json.replace('<', "\\u003c")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
+/// Text as it may stand in HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_data_is_markup() {
+        let view = View {
+            title: "</title><script>alert(1)</script>".to_owned(),
+            about: "</script><img src=x onerror=alert(1)> {{scripts}}".to_owned(),
+            ..View::default()
+        };
+        let page = page(&view);
+        assert!(!page.contains("<script>alert"), "the title is text");
+        assert!(!page.contains("<img src=x"), "the data is text");
+        assert_eq!(
+            page.matches("{{scripts}}").count(),
+            1,
+            "what is inserted is not looked at again"
+        );
+        let json = page
+            .split("id=\"view\">")
+            .nth(1)
+            .and_then(|rest| rest.split("</script>").next());
+        let read: View = serde_json::from_str(json.unwrap_or_default()).expect("the data is JSON");
+        assert_eq!(read, view);
+    }
+
+    #[test]
+    fn the_page_names_no_other_place() {
+        let page = page(&View::default());
+        for word in [
+            "http://",
+            "https://",
+            "src=",
+            "@import",
+            "url(",
+            "fetch(",
+            "XMLHttpRequest",
+        ] {
+            // The name space of drawings is a name, not an address.
+            let page = page.replace("http://www.w3.org/2000/svg", "");
+            assert!(!page.contains(word), "{word}");
+        }
+        assert!(page.contains("default-src 'none'"));
+    }
+}

@@ -1,0 +1,670 @@
+//! A run as a view: the run loop's observer, and what becomes of what it saw.
+//!
+//! A step of the view is a step of the world, a fault, or what a user does to a client. The harness's own glances are none.
+//! Notes come after the step in which they were said, and after the faults that followed on it, so what happened since the
+//! last step of the world is kept open until the next one, and each note goes to the step of its node.
+
+mod faults;
+mod fold;
+mod narrate;
+mod wire;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use crate::cluster::Cluster;
+use crate::run::{Layout, Observer, Outcome};
+use crate::scenario::Scenario;
+use crate::tap::Tap;
+use faults::Lasting;
+use kafka::{ClientNote, METADATA_PARTITION, Note, TopicPartition, Uuid};
+use reports::view::{
+    Cause, Decided, KEYFRAME_EVERY, Kind, Lane, Message, Narration, Question, Said, State, Step, Texts, Turn, View,
+};
+use sim::disk::Strike;
+use sim::fault::{Fault, NodeId};
+use sim::step::{Label, Stepped};
+use sim::world::World;
+use std::collections::BTreeMap;
+use wire::Wire;
+
+/// A step as it was seen.
+#[derive(Debug, Default)]
+struct Seen {
+    time_ns: u64,
+    node: Option<u16>,
+    what: String,
+    is_outside: bool,
+    notes: Vec<(u16, Note)>,
+    causes: Vec<(Cause, u32)>,
+    told: Option<String>,
+    /// Nodes whose process began or ended.
+    up: Vec<(u16, bool)>,
+    paused: Vec<(u16, bool)>,
+    cuts: Option<Vec<(u16, u16)>>,
+    lasting: Option<(String, Lasting)>,
+}
+
+/// A step whose state is known; its words wait for the names of topics.
+#[derive(Debug)]
+struct Folded {
+    seen: Seen,
+    turns: Vec<Option<Turn>>,
+    partitions: Vec<Option<u16>>,
+    changes: reports::view::Changes,
+    question: Option<Question>,
+}
+
+/// Watches a run.
+#[derive(Debug)]
+pub struct Recorder {
+    layout: Layout,
+    lanes: Vec<Lane>,
+    tap: Tap,
+    wire: Wire,
+    /// By name, in the order in which they were first spoken of.
+    partitions: Vec<TopicPartition>,
+    topics: BTreeMap<Uuid, String>,
+    done: Vec<Folded>,
+    /// Since the last step of the world.
+    open: Vec<Seen>,
+    told: Option<String>,
+    /// The last step of each node, and the one that ended it.
+    last: BTreeMap<u16, u32>,
+    ended: BTreeMap<u16, u32>,
+    state: State,
+    lasting: BTreeMap<String, String>,
+    keyframes: Vec<reports::view::Changes>,
+    texts: Texts,
+    is_running: Vec<bool>,
+}
+
+impl Recorder {
+    /// Of a run of this scenario.
+    pub fn new(scenario: &Scenario) -> Recorder {
+        let layout = Layout::of(scenario);
+        let testbed = layout.servers + layout.clients;
+        let lanes = layout.names.iter().enumerate().map(|(i, name)| Lane {
+            name: name.clone(),
+            kind: match i {
+                _ if i < layout.brokers => Kind::Broker,
+                _ if i < layout.servers => Kind::Controller,
+                _ if i < testbed => Kind::Client,
+                _ => Kind::Testbed,
+            },
+            id: if i < layout.servers { layout.node_id(i).0 } else { -1 },
+        });
+        Recorder {
+            lanes: lanes.collect(),
+            tap: Tap::default(),
+            wire: Wire::default(),
+            partitions: Vec::new(),
+            topics: BTreeMap::new(),
+            done: Vec::new(),
+            open: Vec::new(),
+            told: None,
+            last: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            state: State::default(),
+            lasting: BTreeMap::new(),
+            keyframes: Vec::new(),
+            texts: Texts::default(),
+            is_running: vec![false; layout.names.len()],
+            layout,
+        }
+    }
+
+    /// Steps so far.
+    pub fn len(&self) -> usize {
+        self.done.len() + self.open.len()
+    }
+
+    /// Whether nothing has happened yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.layout.names[usize::from(node.0)].clone()
+    }
+
+    /// A step begins; it follows what its node did before.
+    fn begin(&mut self, mut seen: Seen) -> u32 {
+        let index = self.len() as u32;
+        if let Some(node) = seen.node
+            && let Some(before) = self.last.insert(node, index)
+        {
+            // What its user does to a client is no fault.
+            let is_fault = self.at(before).is_outside && self.lanes[usize::from(node)].id >= 0;
+            seen.causes.extend(is_fault.then_some((Cause::Fault, before)));
+        }
+        if seen.is_outside
+            && let Some(words) = self.told.take()
+        {
+            if let Some(before) = index.checked_sub(1)
+                && !seen.causes.iter().any(|(_, step)| *step == before)
+            {
+                seen.causes.push((Cause::Script, before));
+            }
+            seen.told = Some(words);
+        }
+        self.open.push(seen);
+        index
+    }
+
+    fn at(&self, index: u32) -> &Seen {
+        let index = index as usize;
+        match self.done.get(index) {
+            Some(folded) => &folded.seen,
+            None => &self.open[index - self.done.len()],
+        }
+    }
+
+    /// The open step of a node, made if there is none: its user has done something to it.
+    fn of_node(&mut self, time_ns: u64, node: u16) -> usize {
+        if let Some(at) = self.open.iter().rposition(|seen| seen.node == Some(node)) {
+            return at;
+        }
+        let is_client = usize::from(node) >= self.layout.servers;
+        self.begin(Seen {
+            time_ns,
+            node: Some(node),
+            what: if is_client { "is used by its user" } else { "acts" }.to_owned(),
+            is_outside: true,
+            ..Seen::default()
+        });
+        self.open.len() - 1
+    }
+
+    /// What processes have sent and read: by the node at hand in the newest step, by others because of their users.
+    fn drain(&mut self, time_ns: u64, but: Option<u16>) {
+        let passed = self.tap.take();
+        let (later, now): (Vec<_>, Vec<_>) = passed.into_iter().partition(|passed| Some(passed.node.0) == but);
+        for passed in now {
+            let node = passed.node.0;
+            let at = self.of_node(time_ns, node);
+            let step = (self.done.len() + at) as u32;
+            for number in self.wire.passed(step, node, passed.conn, passed.what) {
+                let sent = self.wire.frames[number as usize].sent;
+                self.open[at].causes.push((Cause::Message, sent));
+            }
+        }
+        self.tap.borrow_mut().extend(later);
+    }
+
+    fn close(&mut self) {
+        if let Some(words) = self.told.take()
+            && let Some(seen) = self.open.last_mut()
+        {
+            seen.told = Some(seen.told.take().map_or(words.clone(), |before| before + " " + &words));
+        }
+        for seen in std::mem::take(&mut self.open) {
+            if self.done.len().is_multiple_of(KEYFRAME_EVERY) {
+                self.keyframes.push(State::default().changes_to(&self.state));
+            }
+            let folded = self.fold(seen);
+            self.done.push(folded);
+        }
+    }
+
+    fn fold(&mut self, mut seen: Seen) -> Folded {
+        let before = self.state.clone();
+        for (node, up) in &seen.up {
+            let node = self.state.nodes.entry(*node).or_default();
+            node.up = *up;
+            node.controls &= up;
+            node.paused &= up;
+        }
+        for (node, paused) in &seen.paused {
+            self.state.nodes.entry(*node).or_default().paused = *paused;
+        }
+        if let Some(cuts) = &seen.cuts {
+            self.state.cuts.clone_from(cuts);
+        }
+        match seen.lasting.take() {
+            Some((place, Lasting::Begins(words))) => _ = self.lasting.insert(place, words),
+            Some((place, _)) => _ = self.lasting.remove(&place),
+            None => {}
+        }
+        self.state.faults = self.lasting.values().map(|words| self.texts.words(words)).collect();
+        let (mut turns, mut partitions) = (Vec::new(), Vec::new());
+        let mut question = None;
+        for (node, note) in &seen.notes {
+            let partition = self.partition_of(note);
+            let index = partition.unwrap_or(u16::MAX);
+            let asked = self.question(*node, index, note);
+            question = question.or(asked);
+            let decided = self.state.decided.get(&index).cloned();
+            fold::fold(&mut self.state, *node, index, note);
+            turns.push(turn(note, decided.as_ref(), self.state.decided.get(&index)));
+            partitions.push(partition);
+        }
+        let changes = before.changes_to(&self.state);
+        Folded {
+            seen,
+            turns,
+            partitions,
+            changes,
+            question,
+        }
+    }
+
+    fn question(&self, node: u16, partition: u16, note: &Note) -> Option<Question> {
+        let name = |partition: &TopicPartition| self.partition_name(partition);
+        match note {
+            Note::PartitionDecided {
+                partition: id, state, ..
+            } => {
+                let before = self.state.decided.get(&partition)?;
+                let after = Decided {
+                    leader: state.leader.map_or(-1, |leader| leader.0),
+                    leader_epoch: state.leader_epoch.0,
+                    isr: state.isr.iter().map(|id| id.0).collect(),
+                    ..Decided::default()
+                };
+                let brokers = self.lanes.iter().filter(|lane| lane.kind == Kind::Broker);
+                let brokers: Vec<_> = brokers.map(|lane| (lane.id, lane.name.clone())).collect();
+                narrate::who_leads(&name(id), before, &after, &brokers)
+            }
+            Note::Truncated {
+                partition: id,
+                to,
+                reason,
+                ..
+            } => {
+                let replica = self.state.replicas.get(&(node, partition))?;
+                let lane = &self.lanes[usize::from(node)].name;
+                let reason = reason.to_string();
+                (*id != METADATA_PARTITION).then(|| narrate::what_is_cut(lane, &name(id), replica, *to, &reason))
+            }
+            _ => None,
+        }
+    }
+
+    fn partition_of(&mut self, note: &Note) -> Option<u16> {
+        let partition = match note {
+            Note::Client(note) => {
+                let (topic, partition) = client_partition(note)?;
+                // The newest topic of that name.
+                let is_it = |known: &&TopicPartition| {
+                    known.partition == partition && self.topics.get(&known.topic).is_some_and(|name| name == topic)
+                };
+                *self.partitions.iter().rfind(is_it)?
+            }
+            note => fold::partition_of(note)?,
+        };
+        let known = self.partitions.iter().position(|known| *known == partition);
+        Some(known.unwrap_or_else(|| {
+            self.partitions.push(partition);
+            self.partitions.len() - 1
+        }) as u16)
+    }
+
+    fn partition_name(&self, partition: &TopicPartition) -> String {
+        if *partition == METADATA_PARTITION {
+            return "metadata".to_owned();
+        }
+        match self.topics.get(&partition.topic) {
+            Some(name) => format!("{name}-{}", partition.partition),
+            None => format!("{partition:?}"),
+        }
+    }
+
+    /// Topics that were spoken of and whose names are not known yet.
+    fn learn_topics(&mut self, world: &World<Cluster>) {
+        let is_unknown = |partition: &&TopicPartition| !self.topics.contains_key(&partition.topic);
+        let unknown: Vec<Uuid> = self
+            .partitions
+            .iter()
+            .filter(is_unknown)
+            .map(|partition| partition.topic)
+            .collect();
+        for id in unknown.into_iter().filter(|id| *id != METADATA_PARTITION.topic) {
+            let brokers = self.layout.server_nodes().into_iter();
+            let brokers = brokers.filter_map(|node| world.program(node)?.broker());
+            let mut images = brokers.flat_map(|broker| broker.controller_image().into_iter().chain([broker.image()]));
+            if let Some(topic) = images.find_map(|image| image.topics.get(&id)) {
+                self.topics.insert(id, topic.name.clone());
+            }
+        }
+    }
+
+    /// The run is over.
+    pub fn finish(mut self, scenario: &Scenario, outcome: &Outcome, command: &str) -> View {
+        self.close();
+        let names: Vec<String> = self
+            .partitions
+            .iter()
+            .map(|partition| self.partition_name(partition))
+            .collect();
+        let messages = self.messages(&names);
+        let mut time_ns = 0;
+        let mut steps = Vec::new();
+        let done = std::mem::take(&mut self.done);
+        for folded in &done {
+            steps.push(self.step(folded, time_ns, &names));
+            time_ns = folded.seen.time_ns;
+        }
+        let failures = outcome.violations.iter().map(|violation| {
+            let upto = done
+                .partition_point(|folded| folded.seen.time_ns <= violation.time_ns)
+                .max(1)
+                - 1;
+            let same = (0..=upto)
+                .rev()
+                .take_while(|at| done[*at].seen.time_ns == done[upto].seen.time_ns);
+            let step = same
+                .into_iter()
+                .find(|at| violation.node.is_some() && done[*at].seen.node == violation.node);
+            let step = step.unwrap_or(upto);
+            let seconds = violation.time_ns as f64 / 1e9;
+            let at = violation
+                .node
+                .map_or("in the cluster", |node| &self.layout.names[usize::from(node)]);
+            let at = if violation.node.is_some() {
+                format!("at {at}")
+            } else {
+                at.to_owned()
+            };
+            let place = format!("It showed {at}, in step {}, {seconds:.6} s into the run.", step + 1);
+            narrate::failure(violation, step as u32, place)
+        });
+        let mut apis: Vec<String> = Vec::new();
+        let messages = messages.into_iter().map(|(mut message, api)| {
+            message.api = apis.iter().position(|known| *known == api).unwrap_or_else(|| {
+                apis.push(api);
+                apis.len() - 1
+            }) as u16;
+            message
+        });
+        View {
+            messages: messages.collect(),
+            failures: failures.collect(),
+            title: scenario.name.clone(),
+            about: scenario.description.clone(),
+            command: command.to_owned(),
+            verdict: outcome.headline(),
+            digest: format!("{:016x}", outcome.digest),
+            lanes: self.lanes,
+            partitions: names,
+            apis,
+            texts: self.texts,
+            steps,
+            keyframes: self.keyframes,
+        }
+    }
+
+    fn step(&mut self, folded: &Folded, before_ns: u64, names: &[String]) -> Step {
+        let seen = &folded.seen;
+        let said = seen.notes.iter().zip(&folded.turns).zip(&folded.partitions);
+        let said = said.map(|(((node, note), turn), partition)| {
+            let mut text = note.to_string();
+            if let (Some(id), Some(index)) = (fold::partition_of(note), partition) {
+                text = text.replace(&format!("{id:?}"), &names[usize::from(*index)]);
+            }
+            Said {
+                words: self.texts.words(&text),
+                partition: *partition,
+                node: (Some(*node) != seen.node).then_some(*node),
+                turn: *turn,
+            }
+        });
+        let said = said.collect();
+        let mut appended = Vec::new();
+        for ((node, note), partition) in seen.notes.iter().zip(&folded.partitions) {
+            if let (Note::Appended { base_offset, batch, .. }, Some(partition)) = (note, partition)
+                && let Ok(batch) = crate::checks::batch::first(batch)
+                && names[usize::from(*partition)] != "metadata"
+            {
+                let values = batch
+                    .raw_values()
+                    .map(|(_, value)| self.texts.words(&words::value(value)));
+                appended.push((*node, *partition, *base_offset, values.collect()));
+            }
+        }
+        let mut causes = seen.causes.clone();
+        causes.sort_unstable();
+        causes.dedup();
+        let narration = Narration {
+            expect: None,
+            told: seen.told.clone(),
+            question: folded.question.clone(),
+        };
+        Step {
+            after_ns: seen.time_ns - before_ns,
+            node: seen.node,
+            what: self.texts.words(&seen.what),
+            is_outside: seen.is_outside,
+            said,
+            changes: folded.changes.clone(),
+            appended,
+            causes,
+            narration: (narration != Narration::default()).then(|| Box::new(narration)),
+        }
+    }
+
+    /// Every message, and the name of its API.
+    fn messages(&mut self, names: &[String]) -> Vec<(Message, String)> {
+        let topics = &self.topics;
+        let mut ids: Vec<(String, &str)> = topics
+            .iter()
+            .map(|(id, name)| (id.to_string(), name.as_str()))
+            .collect();
+        ids.push((METADATA_PARTITION.topic.to_string(), kafka::types::METADATA_TOPIC));
+        let texts = &mut self.texts;
+        let message = |frame: wire::Frame| {
+            let mut text = words::message(&frame.bytes, frame.api, frame.version, frame.answers.is_some());
+            for (id, name) in &ids {
+                if text.contains(id) {
+                    text = text.replace(id, name);
+                }
+            }
+            let message = Message {
+                from: frame.from,
+                to: frame.to,
+                api: 0,
+                answers: frame.answers,
+                sent: frame.sent,
+                ended: frame.ended,
+                is_lost: frame.is_lost,
+                bytes: frame.bytes.len() as u32 + 4,
+                partitions: words::partitions(&text, names),
+                words: texts.words(&text),
+            };
+            let api = frame.api.map_or("?".to_owned(), |api| format!("{api:?}"));
+            (message, api)
+        };
+        std::mem::take(&mut self.wire.frames).into_iter().map(message).collect()
+    }
+}
+
+/// What turned by a note, if anything did.
+fn turn(note: &Note, before: Option<&Decided>, after: Option<&Decided>) -> Option<Turn> {
+    match note {
+        Note::BecameLeader { .. } | Note::BecameQuorumLeader { .. } => Some(Turn::Election),
+        Note::Truncated { .. } | Note::Restarted { .. } => Some(Turn::Truncation),
+        Note::IsrUpdated { .. } => Some(Turn::Isr),
+        Note::PartitionDecided { .. } => {
+            let (before, after) = (before?, after?);
+            match (before.leader == after.leader, before.isr == after.isr) {
+                (false, _) => Some(Turn::Election),
+                (true, false) => Some(Turn::Isr),
+                _ => None,
+            }
+        }
+        Note::Client(ClientNote::SendAcked { .. }) => Some(Turn::Acknowledgement),
+        _ => None,
+    }
+}
+
+fn client_partition(note: &ClientNote) -> Option<(&str, i32)> {
+    match note {
+        ClientNote::SendInvoked { topic, partition, .. }
+        | ClientNote::SendAcked { topic, partition, .. }
+        | ClientNote::SendFailed { topic, partition, .. }
+        | ClientNote::Polled { topic, partition, .. }
+        | ClientNote::TruncationDetected { topic, partition, .. }
+        | ClientNote::PositionReset { topic, partition, .. }
+        | ClientNote::OffsetAsked { topic, partition, .. }
+        | ClientNote::OffsetListed { topic, partition, .. } => Some((topic, *partition)),
+        ClientNote::AdminAnswered { .. } => None,
+    }
+}
+
+impl Observer for Recorder {
+    fn tap(&self) -> Option<Tap> {
+        Some(Tap::clone(&self.tap))
+    }
+
+    fn step(&mut self, stepped: &Stepped, world: &World<Cluster>, _layout: &Layout) {
+        let node = stepped.node.map(|node| node.0);
+        self.drain(stepped.time, node);
+        self.close();
+        self.learn_topics(world);
+        if matches!(stepped.label, Label::Marker(_)) {
+            return;
+        }
+        let what = stepped.label.words(&|node| self.name(node));
+        let mut seen = Seen {
+            time_ns: stepped.time,
+            node,
+            what,
+            ..Seen::default()
+        };
+        let index = self.len() as u32;
+        for i in 0..self.layout.names.len() {
+            let (id, at) = (NodeId(i as u16), i as u16);
+            let is_up = world.is_up(id);
+            if self.is_running[i] != is_up {
+                self.is_running[i] = is_up;
+                seen.up.push((at, is_up));
+            }
+            let is_paused = world.is_paused(id);
+            if self.state.nodes.get(&at).is_some_and(|node| node.paused) != is_paused {
+                seen.paused.push((at, is_paused));
+            }
+        }
+        match stepped.label {
+            Label::Accepted { conn, from } => {
+                if let Some(node) = node {
+                    self.wire.accepted(node, conn, from.0);
+                }
+            }
+            Label::Closed { conn, peer } => {
+                if let Some(node) = node {
+                    self.wire.closed(index, node, conn);
+                    if !world.is_up(peer) {
+                        self.wire.severed(index, peer.0, node);
+                        seen.causes
+                            .extend(self.ended.get(&peer.0).map(|step| (Cause::Fault, *step)));
+                    }
+                }
+            }
+            _ => {}
+        }
+        let died: Vec<u16> = seen.up.iter().filter(|(_, up)| !up).map(|(node, _)| *node).collect();
+        let is_fault = matches!(
+            stepped.label,
+            Label::Fault { .. } | Label::Boot { .. } | Label::Terminate
+        );
+        seen.is_outside = is_fault;
+        self.begin(seen);
+        self.drain(stepped.time, None);
+        for node in died {
+            self.ended.insert(node, index);
+            self.wire.died(index, node);
+        }
+    }
+
+    fn fault(&mut self, time_ns: u64, fault: &Fault) {
+        let name = |node: NodeId| self.layout.names[usize::from(node.0)].clone();
+        let lasting = faults::lasting(fault, &name);
+        let is_news = match &lasting {
+            Some((place, Lasting::Ends)) => {
+                let is_it = |seen: &Seen| seen.lasting.as_ref().is_some_and(|(known, _)| known == place);
+                self.lasting.contains_key(place) || self.open.iter().any(is_it)
+            }
+            _ => true,
+        };
+        let heals = matches!(fault, Fault::HealLinks);
+        let cuts = self.open.iter().rev().find_map(|seen| seen.cuts.clone());
+        let mut cuts = cuts.unwrap_or_else(|| self.state.cuts.clone());
+        let had_cuts = !cuts.is_empty();
+        if !is_news || (heals && !had_cuts && !self.lasting.contains_key("flap")) {
+            return;
+        }
+        if heals {
+            cuts.clear();
+        }
+        if let Fault::Cut { from, to } = fault {
+            cuts.extend(from.iter().flat_map(|from| to.iter().map(|to| (from.0, to.0))));
+            cuts.sort_unstable();
+            cuts.dedup();
+        }
+        let (mut up, mut paused) = (Vec::new(), Vec::new());
+        match fault {
+            Fault::Kill { node } => up.push((node.0, false)),
+            Fault::PowerLoss { nodes, .. } => up.extend(nodes.iter().map(|node| (node.0, false))),
+            Fault::Start { node } => up.push((node.0, true)),
+            Fault::Pause { node, .. } => paused.push((node.0, true)),
+            Fault::Resume { node } => paused.push((node.0, false)),
+            _ => {}
+        }
+        let what = match (&lasting, faults::words(fault, &name)) {
+            (Some((place, Lasting::Ends)), _) => {
+                format!("is over: {}", self.lasting.get(place).cloned().unwrap_or_default())
+            }
+            (_, words) => words,
+        };
+        let lasting = if heals {
+            Some(("flap".to_owned(), Lasting::Ends))
+        } else {
+            lasting
+        };
+        let index = self.begin(Seen {
+            time_ns,
+            node: faults::node_of(fault).map(|node| node.0),
+            what,
+            is_outside: true,
+            cuts: (heals || matches!(fault, Fault::Cut { .. })).then_some(cuts),
+            lasting,
+            up: up.clone(),
+            paused,
+            ..Seen::default()
+        });
+        for (node, up) in up {
+            self.is_running[usize::from(node)] = up;
+            if !up {
+                self.ended.insert(node, index);
+                self.wire.died(index, node);
+            }
+        }
+    }
+
+    fn strike(&mut self, time_ns: u64, node: NodeId, strike: &Strike) {
+        let place = strike.path.as_deref().unwrap_or("the whole disk");
+        let what = format!("has {place} struck by a fault of its disk: {}", strike.what);
+        self.begin(Seen {
+            time_ns,
+            node: Some(node.0),
+            what,
+            is_outside: true,
+            ..Seen::default()
+        });
+    }
+
+    fn told(&mut self, words: &str) {
+        if let Some(before) = self.told.replace(words.to_owned())
+            && let Some(seen) = self.open.last_mut()
+        {
+            seen.told = Some(before);
+        }
+    }
+
+    fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
+        self.drain(time_ns, None);
+        let at = self.of_node(time_ns, node.0);
+        self.open[at].notes.push((node.0, note.clone()));
+    }
+}

@@ -1,0 +1,90 @@
+//! Questions before decisive steps, and broken promises in three sentences.
+
+use crate::checks::{Checks, Violation};
+use reports::view::{Decided, Failure, Question, Replica};
+
+/// Who will lead? Asked before the controller decides.
+pub fn who_leads(partition: &str, before: &Decided, after: &Decided, brokers: &[(i32, String)]) -> Option<Question> {
+    if before.leader == after.leader {
+        return None;
+    }
+    let nobody = "nobody".to_owned();
+    let called = |id: i32| {
+        brokers
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|(_, name)| name.clone())
+    };
+    let names = |ids: &[i32]| ids.iter().filter_map(|id| called(*id)).collect::<Vec<_>>().join(", ");
+    let mut choices: Vec<String> = brokers.iter().map(|(_, name)| name.clone()).collect();
+    choices.push(nobody.clone());
+    let next = called(after.leader).unwrap_or(nobody);
+    let eligible = if before.elr.is_empty() {
+        String::new()
+    } else {
+        format!(", eligible are {}", names(&before.elr))
+    };
+    let was = called(before.leader).unwrap_or_else(|| "nobody".to_owned());
+    Some(Question {
+        ask: format!(
+            "The controller is about to decide again who leads {partition}. So far it is {was}; in sync are {}{eligible}. \
+             Who will lead?",
+            names(&before.isr)
+        ),
+        right: choices.iter().position(|choice| *choice == next)?,
+        choices,
+        answer: format!(
+            "{next} leads in epoch {}, in sync are {}. A leader is taken from the in-sync replicas that are alive (or, \
+             with KIP-966, the eligible ones), never for the length of its log.",
+            after.leader_epoch,
+            names(&after.isr)
+        ),
+    })
+}
+
+/// What is cut? Asked before a replica truncates its log from one end to another.
+pub fn what_is_cut(node: &str, partition: &str, replica: &Replica, to: i64, reason: &str) -> Question {
+    let from = replica.log_end_offset;
+    let mut firsts = vec![to, replica.high_watermark, from - 1, to - 1];
+    firsts.retain(|first| *first >= replica.log_start_offset && *first < from);
+    firsts.sort_unstable();
+    firsts.dedup();
+    let mut choices: Vec<String> = firsts.iter().map(|first| format!("offset {first}")).collect();
+    choices.push("none: it keeps everything".to_owned());
+    Question {
+        ask: format!(
+            "{node} is about to bring its log of {partition} into line with the leader's. Its last record is at offset {}, its \
+             high watermark is {} (the next offset; the last committed one is {}). Which is the first offset that it loses?",
+            from - 1,
+            replica.high_watermark,
+            replica.high_watermark - 1,
+        ),
+        right: firsts.iter().position(|first| *first == to).unwrap_or(firsts.len()),
+        choices,
+        answer: format!("Its log ended at {from} and ends at {to} now: {reason}."),
+    }
+}
+
+/// What was promised to whom, what happened instead, and where.
+pub fn failure(violation: &Violation, step: u32, place: String) -> Failure {
+    let info = Checks::list().iter().find(|info| info.id == violation.check);
+    let whom = match violation.check.chars().next() {
+        Some('C') => "every client",
+        Some('L') => "everybody who waits for a healed cluster",
+        Some('M') => "whoever trusts the specification",
+        Some('D') => "everybody who counts on a disk",
+        _ => "everybody who was told that a record is committed",
+    };
+    let (title, source) = info.map_or(("", ""), |info| (info.title, info.source));
+    Failure {
+        check: violation.check.to_owned(),
+        step,
+        promised: format!(
+            "{} promises {whom}: {} ({source})",
+            violation.check,
+            title.trim_end_matches('.')
+        ),
+        happened: violation.message.clone(),
+        place,
+    }
+}

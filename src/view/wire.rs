@@ -1,0 +1,166 @@
+//! From what processes send and read to messages: who sent which at which step, and which step read it.
+//!
+//! A frame that is read is the oldest one with these very bytes that its sender sent to this node: what is known of
+//! connections is not needed, and two frames that are alike in everything are told apart by nobody. An answer is known by
+//! the correlation id of a request that was read on the same connection.
+
+use super::words;
+use crate::tap::Act;
+use bytes::Bytes;
+use kafka::wire::frame::{self, Framer};
+use kafka_protocol::messages::ApiKey;
+use std::collections::{BTreeMap, VecDeque};
+
+/// One frame on its way.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub from: u16,
+    pub to: u16,
+    /// The sender's name of the connection.
+    pub conn: u64,
+    pub sent: u32,
+    pub ended: Option<u32>,
+    pub is_lost: bool,
+    pub answers: Option<u32>,
+    pub api: Option<ApiKey>,
+    pub version: i16,
+    pub bytes: Bytes,
+}
+
+/// All frames of a run, in the order in which they were sent.
+#[derive(Debug, Default)]
+pub struct Wire {
+    pub frames: Vec<Frame>,
+    /// By node and its connection.
+    peers: BTreeMap<(u16, u64), u16>,
+    sending: BTreeMap<(u16, u64), Framer>,
+    reading: BTreeMap<(u16, u64), Framer>,
+    /// Not read yet, by sender, receiver and content.
+    under_way: BTreeMap<(u16, u16, Bytes), VecDeque<u32>>,
+    /// Requests that were read, by reader, connection and correlation id.
+    asked: BTreeMap<(u16, u64, i32), u32>,
+}
+
+impl Wire {
+    /// A connection that somebody else has made.
+    pub fn accepted(&mut self, node: u16, conn: u64, from: u16) {
+        self.peers.insert((node, conn), from);
+    }
+
+    /// A process did something at this step. Gives the frames that it has read by that.
+    pub fn passed(&mut self, step: u32, node: u16, conn: u64, what: Act) -> Vec<u32> {
+        match what {
+            Act::Connects(to) => {
+                self.peers.insert((node, conn), to.0);
+            }
+            Act::Sends(bytes) => {
+                for frame in cut(&mut self.sending, (node, conn), bytes) {
+                    self.sent(step, node, conn, frame);
+                }
+            }
+            Act::Reads(bytes) => {
+                let frames = cut(&mut self.reading, (node, conn), bytes);
+                return frames
+                    .into_iter()
+                    .filter_map(|frame| self.read(step, node, conn, frame))
+                    .collect();
+            }
+        }
+        Vec::new()
+    }
+
+    fn sent(&mut self, step: u32, from: u16, conn: u64, bytes: Bytes) {
+        let Some(to) = self.peers.get(&(from, conn)).copied() else {
+            return;
+        };
+        let number = self.frames.len() as u32;
+        let correlation = frame::peek_correlation_id(&bytes).ok();
+        let question = correlation.and_then(|id| self.asked.remove(&(from, conn, id)));
+        let (api, version) = match question {
+            Some(question) => {
+                let question = &self.frames[question as usize];
+                (question.api, question.version)
+            }
+            None => words::api_of(&bytes),
+        };
+        self.under_way
+            .entry((from, to, bytes.clone()))
+            .or_default()
+            .push_back(number);
+        self.frames.push(Frame {
+            from,
+            to,
+            conn,
+            sent: step,
+            ended: None,
+            is_lost: false,
+            answers: question,
+            api,
+            version,
+            bytes,
+        });
+    }
+
+    fn read(&mut self, step: u32, node: u16, conn: u64, bytes: Bytes) -> Option<u32> {
+        let from = self.peers.get(&(node, conn)).copied()?;
+        let key = (from, node, bytes);
+        let waiting = self.under_way.get_mut(&key)?;
+        let number = waiting.pop_front()?;
+        if waiting.is_empty() {
+            self.under_way.remove(&key);
+        }
+        let frame = &mut self.frames[number as usize];
+        frame.ended = Some(step);
+        if frame.answers.is_none()
+            && let Some(id) = words::correlation_of(&key.2)
+        {
+            self.asked.insert((node, conn, id), number);
+        }
+        Some(number)
+    }
+
+    /// A process has found its connection ended: what it sent there and nobody has read, nobody will.
+    pub fn closed(&mut self, step: u32, node: u16, conn: u64) {
+        self.lose(step, |frame| (frame.from, frame.conn) == (node, conn));
+        self.forget(|key| *key == (node, conn));
+    }
+
+    /// A process has ended: nobody reads what was sent to it.
+    pub fn died(&mut self, step: u32, node: u16) {
+        self.lose(step, |frame| frame.to == node);
+        self.forget(|key| key.0 == node);
+    }
+
+    /// Nothing more comes from a node that has no process, over a connection that has ended.
+    pub fn severed(&mut self, step: u32, from: u16, to: u16) {
+        self.lose(step, |frame| (frame.from, frame.to) == (from, to));
+    }
+
+    fn forget(&mut self, is_it: impl Fn(&(u16, u64)) -> bool) {
+        self.sending.retain(|key, _| !is_it(key));
+        self.reading.retain(|key, _| !is_it(key));
+        self.peers.retain(|key, _| !is_it(key));
+    }
+
+    fn lose(&mut self, step: u32, is_it: impl Fn(&Frame) -> bool) {
+        let frames = &mut self.frames;
+        self.under_way.retain(|_, waiting| {
+            waiting.retain(|number| {
+                let frame = &mut frames[*number as usize];
+                if is_it(frame) {
+                    (frame.ended, frame.is_lost) = (Some(step), true);
+                }
+                !frame.is_lost
+            });
+            !waiting.is_empty()
+        });
+    }
+}
+
+/// The frames that are whole by these bytes.
+fn cut(framers: &mut BTreeMap<(u16, u64), Framer>, key: (u16, u64), bytes: Bytes) -> Vec<Bytes> {
+    let framer = framers.entry(key).or_default();
+    framer.push(bytes);
+    // What is no frame is no message; its connection will be closed.
+    std::iter::from_fn(|| framer.next().ok().flatten()).collect()
+}
