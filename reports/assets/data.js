@@ -151,7 +151,9 @@ const seconds = (at) => (timeAt[at] / 1e9).toFixed(6) + ' s';
 
 function titleOf(at) {
   const step = view.steps[at];
-  return (step.n === undefined ? '' : view.lanes[step.n].name + ' ') + textOf(step.w);
+  const read = (readBy.get(at) || []).filter((message) => message.to === step.n && !message.lost);
+  const what = read.length ? 'reads ' + read.map((message) => `${kindOf(message)} of ${view.lanes[message.from].name}`).join(', ') : textOf(step.w);
+  return (step.n === undefined ? '' : view.lanes[step.n].name + ' ') + what;
 }
 const kindOf = (message) => view.apis[message.api] + (message.answers < 0 ? '' : ' answer');
 const routeOf = (message) => view.lanes[message.from].name + ' → ' + view.lanes[message.to].name;
@@ -161,7 +163,5 @@ function captionOf(at) {
   const step = view.steps[at];
   const told = (step.s || []).slice().sort((a, b) => (b.k ? 1 : 0) - (a.k ? 1 : 0))[0];
   if (told) return view.lanes[told.n ?? step.n].name + ' ' + textOf(told.w);
-  const read = readBy.get(at)?.[0];
-  if (read && !read.lost && !step.f) return view.lanes[step.n].name + ' reads ' + kindOf(read) + ' of ' + view.lanes[read.from].name;
   return titleOf(at);
 }

@@ -22,7 +22,7 @@ function drawDiagram(now, secret) {
   const count = Math.max(8, Math.floor((box.clientHeight - 34) / ROW));
   const rows = rowsAround(now, count).filter((at) => !secret || at <= now);
   const wide = box.clientWidth > 520;
-  const gap = Math.max(28, Math.min(64, Math.floor((wide ? box.clientWidth * 0.56 : box.clientWidth - 12) / lanes.length)));
+  const gap = Math.max(28, Math.min(46, Math.floor((wide ? box.clientWidth * 0.56 : box.clientWidth - 12) / lanes.length)));
   const width = gap * lanes.length + 8;
   const x = (lane) => 4 + gap * lanes.indexOf(lane) + gap / 2;
   const rowOf = new Map(rows.map((at, row) => [at, row]));

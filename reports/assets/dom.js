@@ -6,7 +6,7 @@ function put(element, attributes, children) {
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? '' : value);
   }
-  for (const child of children.flat()) if (child !== undefined && child !== null && child !== false) element.append(child);
+  for (const child of children.flat(9)) if (child !== undefined && child !== null && child !== false) element.append(child);
   return element;
 }
 const h = (tag, attributes, ...children) => put(document.createElement(tag), attributes, children);

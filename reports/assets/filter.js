@@ -1,17 +1,21 @@
 // Which steps are shown, and which one a search finds.
 
-const filter = { level: 'said', hidden: new Set(), partition: -1, api: -1, visible: [] };
+const filter = { level: 'story', hidden: new Set(), partition: -1, api: -1, visible: [] };
 view.lanes.forEach((lane, at) => { if (lane.kind === 'testbed') filter.hidden.add(at); });
 const shownLanes = () => view.lanes.map((_, at) => at).filter((at) => !filter.hidden.has(at));
 
 const turnsAt = (at) => (view.steps[at].s || []).map((said) => said.k).filter(Boolean);
 const isDecisive = (at) => turnsAt(at).length > 0 || view.steps[at].f || view.steps[at].q || failuresAt.has(at);
 
+// What is told of the metadata log alone is its upkeep; who leads it is not.
+const isStory = (at) => isDecisive(at) || (view.steps[at].s || []).some((said) => said.p === undefined || view.partitions[said.p] !== 'metadata');
+
 function isShown(at) {
   const step = view.steps[at];
   if (step.n !== undefined && filter.hidden.has(step.n)) return false;
   if (filter.level === 'turns' && !isDecisive(at)) return false;
-  if (filter.level === 'said' && !step.s && !step.f && !step.q && !failuresAt.has(at)) return false;
+  if (filter.level === 'said' && !step.s && !isDecisive(at)) return false;
+  if (filter.level === 'story' && !isStory(at)) return false;
   const touches = (test) => (sentBy.get(at) || []).some(test) || (readBy.get(at) || []).some(test);
   if (filter.api >= 0 && !touches((message) => message.api === filter.api)) return false;
   if (filter.partition >= 0) {

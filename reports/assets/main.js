@@ -170,7 +170,7 @@ function build() {
       h('div', { class: 'line' }, h('input', { id: 'scrubber', type: 'range', min: 1, max: LAST + 1, step: 1, 'aria-label': 'Step', oninput: (event) => { stop(); go(Number(event.target.value) - 1); } }), h('div', { id: 'ticks', 'aria-hidden': 'true' })),
       h('details', { class: 'filter' }, h('summary', {}, 'Filter and search ', h('small', { id: 'shown' })),
         h('div', { class: 'buttons' },
-          h('label', {}, 'Show ', h('select', { id: 'level', onchange: (event) => { filter.level = event.target.value; refilter(); } }, option('all', 'every step'), option('said', 'steps at which something was said', true), option('turns', 'decisive steps'))),
+          h('label', {}, 'Show ', h('select', { id: 'level', onchange: (event) => { filter.level = event.target.value; refilter(); } }, option('story', 'the story', true), option('turns', 'decisive steps'), option('said', 'all that was said, the metadata log included'), option('all', 'every step'))),
           h('label', {}, 'Partition ', h('select', { id: 'of-partition', onchange: (event) => { filter.partition = Number(event.target.value); refilter(); } }, option(-1, 'all'), view.partitions.map((name, at) => option(at, name)))),
           h('label', {}, 'API ', h('select', { id: 'of-api', onchange: (event) => { filter.api = Number(event.target.value); if (filter.api >= 0) { filter.level = 'all'; byId('level').value = 'all'; } refilter(); } }, option(-1, 'all'), view.apis.map((name, at) => option(at, name)))),
           h('label', {}, 'Search ', h('input', { id: 'search', type: 'search', placeholder: 'truncated, p1-00000000, Fetch …', onkeydown: (event) => { if (event.key === 'Enter') search(event.shiftKey ? -1 : 1); } }))),

@@ -1,19 +1,24 @@
 // What is said of a step, why it came about, what is under way, what clients know.
 
+// Sentences of a step that are shown at once.
+const TOLD = 4;
 const WHY = { m: 'because of a message', n: 'after its step before', f: 'because of a fault', s: 'as the script waited for it' };
 
 function drawNow(at) {
   const step = view.steps[at];
   const narration = step.q || {};
+  const said = (step.s || []).map(sentence);
   refill('now',
     h('h2', {}, `Step ${at + 1} of ${LAST + 1}`, h('small', {}, seconds(at))),
     h('p', { class: 'what' }, signOf(at) && h('span', { class: 'sign' }, signOf(at)), titleOf(at)),
     narration.expect && h('p', { class: 'told' }, narration.expect),
     narration.told && h('p', { class: 'told' }, narration.told),
     ...(failuresAt.get(at) || []).map(failureBox),
-    h('ul', { class: 'said' }, (step.s || []).map((said) => h('li', { class: said.k ? 'turn' : '' },
-      said.n !== undefined && h('b', {}, view.lanes[said.n].name + ' '), textOf(said.w)))));
+    h('ul', { class: 'said' }, said.slice(0, TOLD)),
+    said.length > TOLD && h('details', {}, h('summary', {}, `and ${said.length - TOLD} more`), h('ul', { class: 'said' }, said.slice(TOLD))));
 }
+
+const sentence = (said) => h('li', { class: said.k ? 'turn' : '' }, said.n !== undefined && h('b', {}, view.lanes[said.n].name + ' '), textOf(said.w));
 
 const failureBox = (failure) => h('div', { class: 'failure', role: 'alert' },
   h('h3', {}, '! Broken: ' + failure.check), h('p', {}, failure.promised), h('p', {}, failure.happened), h('p', {}, failure.place));
