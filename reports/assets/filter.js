@@ -31,12 +31,12 @@ function applyFilter() {
   for (let at = 0; at <= LAST; at++) if (isShown(at)) filter.visible.push(at);
 }
 
-// The first place in a sorted list whose value is not below `at`.
-function placeOf(list, at) {
+// The first place in a sorted list whose step is not below `at`.
+function placeOf(list, at, step = (entry) => entry) {
   let low = 0, high = list.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (list[middle] < at) low = middle + 1; else high = middle;
+    if (step(list[middle]) < at) low = middle + 1; else high = middle;
   }
   return low;
 }
@@ -52,15 +52,12 @@ function allTextOf(at) {
   return parts.join('\n').toLowerCase();
 }
 
-// The next shown step, in either direction and around the end, that says `query`; -1 if none does.
+// The next step of a shown node, in either direction and around the end, that says `query`; -1 if none does.
 function find(query, from, direction) {
   const wanted = query.trim().toLowerCase();
-  const list = filter.visible;
-  if (!wanted || !list.length) return -1;
-  let place = direction > 0 ? placeOf(list, from + 1) : placeOf(list, from) - 1;
-  for (let tried = 0; tried < list.length; tried++, place += direction) {
-    const at = list[(place + list.length) % list.length];
-    if (allTextOf(at).includes(wanted)) return at;
+  for (let tried = 1; wanted && tried <= LAST + 1; tried++) {
+    const at = (from + direction * tried + (LAST + 1) * 2) % (LAST + 1);
+    if (!filter.hidden.has(view.steps[at].n) && allTextOf(at).includes(wanted)) return at;
   }
   return -1;
 }

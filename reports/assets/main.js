@@ -90,7 +90,7 @@ function refilter() {
 
 function search(direction) {
   const at = find(byId('search').value, current, direction);
-  if (at < 0) say('Nothing shown says that.'); else go(at);
+  if (at < 0) say('No step says that.'); else go(at);
 }
 
 function toggleTheme() {
@@ -115,7 +115,7 @@ function onKey(event) {
   const actions = {
     arrowright: forward, n: forward, arrowleft: back, p: back, home: () => go(0), end: () => go(LAST),
     '+': () => changeSpeed(1), '-': () => changeSpeed(-1), '[': () => pan(5), ']': () => pan(-5),
-    '/': () => byId('search').focus(), q: toggleQuiz, d: toggleTheme, '?': () => byId('help').showModal(),
+    '/': () => { byId('filter').open = true; byId('search').focus(); }, q: toggleQuiz, d: toggleTheme, '?': () => byId('help').showModal(),
   };
   if (event.key === ' ' && !isButton) actions[' '] = play;
   for (const [key] of TURNS) actions[key] = () => jump(key, event.shiftKey);
@@ -168,7 +168,7 @@ function build() {
         h('span', { id: 'place' })),
       h('div', { class: 'buttons jumps' }, 'Next ', TURNS.map(([key, name]) => h('button', { id: 'jump-' + key, type: 'button', disabled: !turns[key].length, title: `next ${name} (${key}), previous (shift ${key})`, onclick: (event) => jump(key, event.shiftKey) }, name))),
       h('div', { class: 'line' }, h('input', { id: 'scrubber', type: 'range', min: 1, max: LAST + 1, step: 1, 'aria-label': 'Step', oninput: (event) => { stop(); go(Number(event.target.value) - 1); } }), h('div', { id: 'ticks', 'aria-hidden': 'true' })),
-      h('details', { class: 'filter' }, h('summary', {}, 'Filter and search ', h('small', { id: 'shown' })),
+      h('details', { id: 'filter', class: 'filter' }, h('summary', {}, 'Filter and search ', h('small', { id: 'shown' })),
         h('div', { class: 'buttons' },
           h('label', {}, 'Show ', h('select', { id: 'level', onchange: (event) => { filter.level = event.target.value; refilter(); } }, option('story', 'the story', true), option('turns', 'decisive steps'), option('said', 'all that was said, the metadata log included'), option('all', 'every step'))),
           h('label', {}, 'Partition ', h('select', { id: 'of-partition', onchange: (event) => { filter.partition = Number(event.target.value); refilter(); } }, option(-1, 'all'), view.partitions.map((name, at) => option(at, name)))),

@@ -85,7 +85,7 @@ function drawClients(now, at) {
       ...client.d.map(([partition, offset]) => `has read ${view.partitions[partition]} before ${offset}`),
     ].filter(Boolean).join(', ');
     const said = toldTo.get(lane) || [];
-    const upto = placeOf(said.map((entry) => entry.at), at + 1);
+    const upto = placeOf(said, at + 1, (entry) => entry.at);
     const last = said.slice(Math.max(0, upto - 3), upto).reverse();
     return h('li', {}, h('b', {}, view.lanes[lane].name), ' ', counts || 'has done nothing yet',
       h('ul', {}, last.map((entry) => h('li', {}, toStep(entry.at, textOf(entry.said.w)), fateOf(entry.said, now, at)))));
