@@ -337,7 +337,10 @@ impl Process {
                     pass(&self.tap, self.node, conn.0, || Act::Sends(bytes.clone()));
                     Effect::Send { conn: conn.0, bytes }
                 }
-                Output::Close { conn } => Effect::Close { conn: conn.0 },
+                Output::Close { conn } => {
+                    pass(&self.tap, self.node, conn.0, || Act::Closes);
+                    Effect::Close { conn: conn.0 }
+                }
                 Output::PauseReading { conn } => Effect::PauseReading { conn: conn.0 },
                 Output::ResumeReading { conn } => Effect::ResumeReading { conn: conn.0 },
                 Output::Sync { tag, target } => {

@@ -31,4 +31,6 @@ pub enum Act {
     Sends(Bytes),
     /// It reads these bytes.
     Reads(Bytes),
+    /// It wants no more of it.
+    Closes,
 }

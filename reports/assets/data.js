@@ -91,6 +91,7 @@ class Cursor {
       Object.assign(map.get(key), by);
     };
     for (const [node, partition] of changes.g || []) this.replicas.delete(node + ':' + partition);
+    for (const partition of changes.u || []) this.decided.delete(partition);
     for (const [node, partition, by] of changes.r || []) change(this.replicas, node + ':' + partition, 'r', by);
     for (const [node, by] of changes.n || []) change(this.nodes, node, 'n', by);
     for (const [node, by] of changes.c || []) change(this.clients, node, 'c', by);

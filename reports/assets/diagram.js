@@ -68,7 +68,7 @@ function arrow(message, now, x, y, secret) {
     message.lost
       ? s('text', { x: x2, y: y2 + 4, class: 'lost-sign' }, '✕')
       : s('polygon', { points: `${x2 - 5 * Math.cos(angle)},${y2 - 5 * Math.sin(angle)} ${tip(0.45)} ${tip(-0.45)}` }),
-    (isHere || isAloft) && s('text', { x: x1 + (x2 - x1) * 0.45, y: y1 + (y2 - y1) * 0.45 - 4, class: 'api' }, kindOf(message)));
+    (isHere || isAloft) && s('text', { x: x1 + (x2 - x1) * 0.5, y: y1 + (y2 - y1) * 0.5 + (isHere && message.ended === now ? -7 : 9), class: 'api' }, kindOf(message)));
 }
 
 function dot(at, now, lanes, x, y, width) {

@@ -10,7 +10,7 @@ function drawScrubber() {
     const place = Math.min(room - 1, Math.floor((at / Math.max(1, LAST)) * room));
     if (!taken.has(place)) taken.set(place, [at, sign]);
   }
-  refill('ticks', [...taken.values()].map(([at, sign]) => h('a', {
-    href: '#step=' + (at + 1), 'data-step': at, tabindex: -1, class: sign === '!' ? 'failed' : '', style: `left:${(at / Math.max(1, LAST)) * 100}%`, title: `step ${at + 1}: ${captionOf(at)}`,
+  refill('ticks', [...taken].map(([place, [at, sign]]) => h('a', {
+    href: '#step=' + (at + 1), 'data-step': at, tabindex: -1, class: sign === '!' ? 'failed' : '', style: `left:${(place / room) * 100}%`, title: `step ${at + 1}: ${captionOf(at)}`,
   }, sign)));
 }

@@ -548,6 +548,10 @@ impl<'s> Run<'s> {
 
     fn apply(&mut self, fault: &Fault) {
         if !self.world.apply(fault) {
+            // Links that come and go may be there at this very instant, and from now on they stay.
+            if matches!(fault, Fault::HealLinks) {
+                self.injected.push(fault.clone());
+            }
             return;
         }
         judge::power_lost(self, fault);

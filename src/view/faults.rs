@@ -157,3 +157,33 @@ pub fn lasting(fault: &Fault, name: &dyn Fn(NodeId) -> String) -> Option<(String
     };
     Some((place, lasting))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(node: NodeId) -> String {
+        format!("b{}", node.0 + 1)
+    }
+
+    #[test]
+    fn what_begins_at_a_place_ends_there() {
+        let slow = |factor| Fault::SlowLink {
+            from: NodeId(0),
+            to: NodeId(1),
+            factor,
+        };
+        let (place, begins) = lasting(&slow(9), &name).expect("it lasts");
+        assert_eq!(
+            begins,
+            Lasting::Begins("the link from b1 to b2 is 9 times as slow".to_owned())
+        );
+        assert_eq!(lasting(&slow(1), &name), Some((place, Lasting::Ends)));
+        let disk = |disk| Fault::Disk { node: NodeId(1), disk };
+        let (place, begins) = lasting(&disk(DiskFault::Hung), &name).expect("it lasts");
+        assert_eq!(begins, Lasting::Begins("b2 has a disk that hangs".to_owned()));
+        assert_eq!(lasting(&disk(DiskFault::Healthy), &name), Some((place, Lasting::Ends)));
+        assert_eq!(lasting(&disk(DiskFault::BitFlip), &name), None);
+        assert_eq!(lasting(&Fault::Kill { node: NodeId(0) }, &name), None);
+    }
+}

@@ -60,6 +60,27 @@ pub fn partition_of(note: &Note) -> Option<TopicPartition> {
     }
 }
 
+/// A decision as it stands in a state of a partition.
+pub fn decision(state: &PartitionState) -> Decided {
+    Decided {
+        leader: state.leader.map_or(-1, |leader| leader.0),
+        leader_epoch: state.leader_epoch.0,
+        partition_epoch: state.partition_epoch.0,
+        isr: ids(&state.isr),
+        elr: ids(&state.elr),
+    }
+}
+
+/// The state that a replica has taken over: the controller has decided so, and it is committed.
+pub fn committed(note: &Note) -> Option<Decided> {
+    match note {
+        Note::BecameLeader { state, .. } | Note::BecameFollower { state, .. } | Note::IsrUpdated { state, .. } => {
+            Some(decision(state))
+        }
+        _ => None,
+    }
+}
+
 fn learn(replica: &mut Replica, state: &PartitionState) {
     replica.leader_epoch = state.leader_epoch.0;
     replica.partition_epoch = state.partition_epoch.0;
@@ -75,14 +96,7 @@ pub fn fold(state: &mut State, node: u16, partition: u16, note: &Note) {
         Note::ControllerActivated { .. } => state.nodes.entry(node).or_default().controls = true,
         Note::ControllerDeactivated { .. } => state.nodes.entry(node).or_default().controls = false,
         Note::PartitionDecided { state: decided, .. } => {
-            let decided = Decided {
-                leader: decided.leader.map_or(-1, |leader| leader.0),
-                leader_epoch: decided.leader_epoch.0,
-                partition_epoch: decided.partition_epoch.0,
-                isr: ids(&decided.isr),
-                elr: ids(&decided.elr),
-            };
-            state.decided.insert(partition, decided);
+            state.decided.insert(partition, decision(decided));
         }
         Note::ReplicaStopped { .. } => {
             state.replicas.remove(&(node, partition));

@@ -74,6 +74,8 @@ pub struct Recorder {
     last: BTreeMap<u16, u32>,
     ended: BTreeMap<u16, u32>,
     state: State,
+    /// By partition, as replicas have learnt it.
+    committed: BTreeMap<u16, Decided>,
     lasting: BTreeMap<String, String>,
     keyframes: Vec<reports::view::Changes>,
     texts: Texts,
@@ -107,6 +109,7 @@ impl Recorder {
             last: BTreeMap::new(),
             ended: BTreeMap::new(),
             state: State::default(),
+            committed: BTreeMap::new(),
             lasting: BTreeMap::new(),
             keyframes: Vec::new(),
             texts: Texts::default(),
@@ -236,6 +239,7 @@ impl Recorder {
             let asked = self.question(*node, index, note);
             question = question.or(asked);
             let decided = self.state.decided.get(&index).cloned();
+            self.settle(index, note);
             fold::fold(&mut self.state, *node, index, note);
             turns.push(turn(note, decided.as_ref(), self.state.decided.get(&index)));
             partitions.push(partition);
@@ -250,6 +254,23 @@ impl Recorder {
         }
     }
 
+    /// What a controller had decided and not committed when another took over was never decided.
+    fn settle(&mut self, partition: u16, note: &Note) {
+        if let Note::ControllerActivated { .. } = note {
+            self.state.decided.clone_from(&self.committed);
+        }
+        if let Some(learnt) = fold::committed(note) {
+            let age = |decided: &Decided| (decided.leader_epoch, decided.partition_epoch);
+            let is_new = |known: Option<&Decided>| known.is_none_or(|known| age(known) < age(&learnt));
+            if is_new(self.state.decided.get(&partition)) {
+                self.state.decided.insert(partition, learnt.clone());
+            }
+            if is_new(self.committed.get(&partition)) {
+                self.committed.insert(partition, learnt);
+            }
+        }
+    }
+
     fn question(&self, node: u16, partition: u16, note: &Note) -> Option<Question> {
         let name = |partition: &TopicPartition| self.partition_name(partition);
         match note {
@@ -257,12 +278,7 @@ impl Recorder {
                 partition: id, state, ..
             } => {
                 let before = self.state.decided.get(&partition)?;
-                let after = Decided {
-                    leader: state.leader.map_or(-1, |leader| leader.0),
-                    leader_epoch: state.leader_epoch.0,
-                    isr: state.isr.iter().map(|id| id.0).collect(),
-                    ..Decided::default()
-                };
+                let after = fold::decision(state);
                 let brokers = self.lanes.iter().filter(|lane| lane.kind == Kind::Broker);
                 let brokers: Vec<_> = brokers.map(|lane| (lane.id, lane.name.clone())).collect();
                 narrate::who_leads(&name(id), before, &after, &brokers)
@@ -343,7 +359,7 @@ impl Recorder {
         let mut steps = Vec::new();
         let done = std::mem::take(&mut self.done);
         for folded in &done {
-            steps.push(self.step(folded, time_ns, &names));
+            steps.push(self.spell(folded, time_ns, &names));
             time_ns = folded.seen.time_ns;
         }
         let failures = outcome.violations.iter().map(|violation| {
@@ -395,7 +411,7 @@ impl Recorder {
         }
     }
 
-    fn step(&mut self, folded: &Folded, before_ns: u64, names: &[String]) -> Step {
+    fn spell(&mut self, folded: &Folded, before_ns: u64, names: &[String]) -> Step {
         let seen = &folded.seen;
         let said = seen.notes.iter().zip(&folded.turns).zip(&folded.partitions);
         let said = said.map(|(((node, note), turn), partition)| {
@@ -475,7 +491,7 @@ impl Recorder {
             let api = frame.api.map_or("?".to_owned(), |api| format!("{api:?}"));
             (message, api)
         };
-        std::mem::take(&mut self.wire.frames).into_iter().map(message).collect()
+        self.wire.finish().into_iter().map(message).collect()
     }
 }
 

@@ -76,15 +76,16 @@ pub fn failure(violation: &Violation, step: u32, place: String) -> Failure {
         _ => "everybody who was told that a record is committed",
     };
     let (title, source) = info.map_or(("", ""), |info| (info.title, info.source));
+    // Most messages say first what should be.
+    let (promised, happened) = match violation.message.split_once(". ") {
+        Some((promised, happened)) => (promised, happened),
+        None => (title.trim_end_matches('.'), violation.message.as_str()),
+    };
     Failure {
         check: violation.check.to_owned(),
         step,
-        promised: format!(
-            "{} promises {whom}: {} ({source})",
-            violation.check,
-            title.trim_end_matches('.')
-        ),
-        happened: violation.message.clone(),
+        promised: format!("{} promises {whom}: {promised} ({source}).", violation.check),
+        happened: happened.to_owned(),
         place,
     }
 }

@@ -204,7 +204,7 @@ mod tests {
         let text = plain(debug);
         assert_eq!(
             text,
-            r#"{ replica_state: { replica_id: 2 }, max: -1, topics: [{ topic: `a \"b\"`, rack: None }], data: `\x00` }"#
+            r#"{ replica_state: { replica_id: 2 }, max: -1, topics: [{ topic: `a \"b\"`, rack: none }], data: `\x00` }"#
         );
     }
 

@@ -150,6 +150,9 @@ pub struct Changes {
     /// Of decisions: partition.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub decided: Vec<(u16, DecidedChange)>,
+    /// Decisions that were never committed: partition.
+    #[serde(rename = "u", default, skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<u16>,
     /// The links that are cut from now on.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub cuts: Option<Vec<(u16, u16)>>,
@@ -185,7 +188,9 @@ impl State {
     pub fn changes_to(&self, next: &State) -> Changes {
         let replicas = changed(&self.replicas, &next.replicas, Replica::change_to).into_iter();
         let gone = self.replicas.keys().filter(|key| !next.replicas.contains_key(key));
+        let undone = self.decided.keys().filter(|key| !next.decided.contains_key(key));
         Changes {
+            undone: undone.copied().collect(),
             replicas: replicas
                 .map(|((node, partition), change)| (node, partition, change))
                 .collect(),
@@ -202,6 +207,9 @@ impl State {
     pub fn apply(&mut self, changes: &Changes) {
         for key in &changes.gone {
             self.replicas.remove(key);
+        }
+        for key in &changes.undone {
+            self.decided.remove(key);
         }
         for (node, partition, change) in &changes.replicas {
             self.replicas.entry((*node, *partition)).or_default().apply(change);
