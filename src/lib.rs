@@ -17,6 +17,7 @@ pub mod connection;
 pub mod exhaustive;
 pub mod history;
 pub mod isolate;
+pub mod lessons;
 pub mod run;
 pub mod scenario;
 pub mod series;

@@ -6,4 +6,6 @@ pub mod plot;
 pub mod searched;
 pub mod sides;
 pub mod table;
+pub mod text;
 pub mod view;
+pub mod walk;

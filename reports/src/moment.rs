@@ -1,12 +1,15 @@
-//! One moment of a cluster as text: every broker's logs by epoch, what is in flight, what was just said.
-//!
-//! A log is drawn as its last cells, one for each offset: the digit is the leader epoch (modulo ten), a dot above the
-//! high watermark turns the cell into `e.`; `|` stands where the high watermark is.
+//! One moment of a cluster as text: each replica's log as cells in columns, so that what differs stands side by side.
 //!
 //! ```text
-//! b1 up   t-0 leads e1  start 0  hw 102  end 103  synced 0   isr 1,2,3
-//!         ..95 000001111|1
+//!                97  98  99 100 101 102
+//!   b1 leads    [0] [0] [0] [0] [0]|(0)    hw 102  end 103  e0  isr 1,2,3
+//!   b2 follows  [0] [0] [0] [0] [0]|       hw 102  end 102  e0
 //! ```
+//!
+//! The digit is the leader epoch of the record, modulo ten; `[0]` is durable, `(0)` would not survive a power failure; `|`
+//! stands where the high watermark is.
+
+use crate::text::cut;
 
 /// One replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,10 +39,10 @@ pub struct Replica {
 pub struct Node {
     /// Name.
     pub name: String,
-    /// `up`, `down`, `paused`.
-    pub state: String,
-    /// Extra words: `controller`.
-    pub office: String,
+    /// Whether its process runs.
+    pub up: bool,
+    /// Whether it is the active controller.
+    pub controls: bool,
     /// Its replicas.
     pub replicas: Vec<Replica>,
 }
@@ -63,169 +66,178 @@ pub struct Moment {
     pub in_flight: Vec<String>,
 }
 
-/// Cuts a line at `width` characters, showing that it was cut.
-fn cut(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
-        return line.to_owned();
-    }
-    let mut text: String = line.chars().take(width.saturating_sub(1)).collect();
-    text.push('…');
-    text
-}
+/// How to read [`picture`].
+pub const LEGEND: &str = "A row is one replica's copy of the log. A cell is a record, below its offset; the digit is the leader \
+epoch in which it was written. [0] is on the disk for good; (0) is in the page cache only, and a power failure would take it. \
+| is the high watermark as this replica knows it: records to the left of it are committed. hw is its number, end the next \
+offset to be written (the log end offset, LEO), e the leader epoch that the replica knows, isr the node ids of the in-sync \
+replicas as the leader knows them.";
 
-/// The words of a sentence in lines of at most `width` characters; a longer word has a line of its own.
-fn wrap(text: &str, width: usize) -> impl Iterator<Item = String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().expect("there is always one");
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines.into_iter()
-}
-
-/// The cells of a log that fit into `width`, its end first of all.
-pub fn cells(replica: &Replica, width: usize) -> String {
-    let room = width.saturating_sub(10).max(8) as i64;
-    let from = replica.log_start_offset.max(replica.log_end_offset - room);
-    let mut text = if from > replica.log_start_offset {
-        format!("..{from} ")
-    } else {
-        format!("{from} ")
-    };
-    for offset in from..replica.log_end_offset {
-        if offset == replica.high_watermark {
-            text.push('|');
-        }
-        let epoch = replica
-            .epochs
-            .iter()
-            .rev()
-            .find(|(_, start)| *start <= offset)
-            .map_or(0, |(epoch, _)| *epoch);
-        text.push(char::from(b'0' + (epoch % 10) as u8));
-    }
-    if replica.high_watermark >= replica.log_end_offset {
-        text.push('|');
-    }
-    text
-}
-
-/// Lines of at most `width` characters.
-pub fn lines(moment: &Moment, width: usize) -> Vec<String> {
+/// The end of every replica's log, partition by partition, in lines of at most `width` characters.
+pub fn picture(moment: &Moment, width: usize) -> Vec<String> {
+    let replicas = moment.nodes.iter().flat_map(|node| &node.replicas);
+    let mut partitions: Vec<&str> = replicas.map(|replica| replica.partition.as_str()).collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    let is_only = partitions.len() == 1;
     let mut lines = Vec::new();
-    let seconds = moment.time_ns as f64 / 1e9;
-    lines.push(format!(
-        "step {} of {}   {seconds:.6} s   {}",
-        moment.step, moment.steps, moment.what
-    ));
-    for note in &moment.notes {
-        lines.extend(wrap(note, width.saturating_sub(4)).enumerate().map(|(i, line)| {
-            let lead = if i == 0 { "  > " } else { "    " };
-            format!("{lead}{line}")
-        }));
-    }
-    lines.push(String::new());
-    for node in &moment.nodes {
-        lines.push(
-            format!("{} {} {}", node.name, node.state, node.office)
-                .trim_end()
-                .to_owned(),
-        );
-        for replica in &node.replicas {
-            let role = if replica.leads { "leads  " } else { "follows" };
-            let isr = replica
-                .isr
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(",");
-            let isr = if isr.is_empty() {
-                String::new()
-            } else {
-                format!("  isr {isr}")
-            };
-            lines.push(format!(
-                "   {} {role} e{}  start {} hw {} end {} synced {}{isr}",
-                replica.partition,
-                replica.leader_epoch,
-                replica.log_start_offset,
-                replica.high_watermark,
-                replica.log_end_offset,
-                replica.synced,
-            ));
-            lines.push(format!("      {}", cells(replica, width.saturating_sub(6))));
+    for partition in partitions {
+        let of = |node: &Node| {
+            let found = node.replicas.iter().find(|replica| replica.partition == partition);
+            found.cloned()
+        };
+        let rows: Vec<(&Node, Replica)> = moment.nodes.iter().filter_map(|node| Some((node, of(node)?))).collect();
+        if !is_only {
+            lines.push(format!("  {partition}"));
         }
+        lines.extend(grid(&rows, width));
     }
-    if !moment.in_flight.is_empty() {
-        lines.push(String::new());
-        lines.push("in flight:".to_owned());
-        lines.extend(moment.in_flight.iter().map(|message| format!("  {message}")));
+    let controller = moment.nodes.iter().find(|node| node.controls);
+    let silent = moment.nodes.iter().filter(|node| node.replicas.is_empty() && !node.up);
+    let mut others: Vec<String> = silent.map(|node| format!("{} is down", node.name)).collect();
+    others.extend(controller.map(|node| format!("controller: {}", node.name)));
+    if !others.is_empty() {
+        lines.push(format!("  {}", others.join(", ")));
     }
     lines.iter().map(|line| cut(line, width)).collect()
+}
+
+fn grid(rows: &[(&Node, Replica)], width: usize) -> Vec<String> {
+    let name = |node: &Node, replica: &Replica| {
+        let state = match (node.up, replica.leads) {
+            (false, _) => "down",
+            (_, true) => "leads",
+            (_, false) => "follows",
+        };
+        format!("  {} {state}", node.name)
+    };
+    let names: Vec<String> = rows.iter().map(|(node, replica)| name(node, replica)).collect();
+    let facts: Vec<String> = rows.iter().map(|(node, replica)| facts(node, replica)).collect();
+    let widest = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+    let (left, right) = (widest(&names).max(11) + 1, widest(&facts));
+    let end = rows
+        .iter()
+        .map(|(_, replica)| replica.log_end_offset)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    let start = rows
+        .iter()
+        .map(|(_, replica)| replica.log_start_offset)
+        .min()
+        .unwrap_or(0);
+    let cell = (end - 1).to_string().len().max(3) + 1;
+    let room = width.saturating_sub(left + 1 + 2 + right) / cell;
+    let from = start.max(end - room.clamp(1, 10) as i64);
+    let header: String = (from..end).map(|offset| format!(" {offset:^0$}", cell - 1)).collect();
+    let mut lines = vec![format!("{:left$}{header}", "").trim_end().to_owned()];
+    for ((name, facts), (_, replica)) in names.iter().zip(&facts).zip(rows) {
+        let mut text: String = (from..end).map(|offset| cell_of(replica, offset, cell)).collect();
+        text.push(if replica.high_watermark == end { '|' } else { ' ' });
+        lines.push(format!("{name:left$}{text}  {facts}"));
+    }
+    lines
+}
+
+fn cell_of(replica: &Replica, offset: i64, width: usize) -> String {
+    let mark = if offset == replica.high_watermark && offset >= replica.log_start_offset {
+        '|'
+    } else {
+        ' '
+    };
+    let inner = width - 1;
+    if !(replica.log_start_offset..replica.log_end_offset).contains(&offset) {
+        return format!("{mark}{:inner$}", "");
+    }
+    let epoch = replica.epochs.iter().rfind(|(_, start)| *start <= offset);
+    let digit = epoch.map_or(0, |(epoch, _)| epoch % 10);
+    let (open, close) = if offset < replica.synced {
+        ('[', ']')
+    } else {
+        ('(', ')')
+    };
+    format!("{mark}{:^inner$}", format!("{open}{digit}{close}"))
+}
+
+fn facts(node: &Node, replica: &Replica) -> String {
+    let mut text = format!(
+        "hw {}  end {}  e{}",
+        replica.high_watermark, replica.log_end_offset, replica.leader_epoch
+    );
+    if node.up && !replica.isr.is_empty() {
+        let isr: Vec<String> = replica.isr.iter().map(ToString::to_string).collect();
+        text += &format!("  isr {}", isr.join(","));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn replica() -> Replica {
-        Replica {
+    fn node(name: &str, leads: bool, log_end_offset: i64, synced: i64) -> Node {
+        let replica = Replica {
             partition: "t-0".to_owned(),
-            leads: true,
+            leads,
             leader_epoch: 1,
             log_start_offset: 0,
             high_watermark: 102,
-            log_end_offset: 103,
-            synced: 0,
+            log_end_offset,
+            synced,
             epochs: vec![(0, 0), (1, 100)],
-            isr: vec![1, 2, 3],
+            isr: if leads { vec![1, 2, 3] } else { Vec::new() },
+        };
+        Node {
+            name: name.to_owned(),
+            up: true,
+            controls: leads,
+            replicas: vec![replica],
+        }
+    }
+
+    fn moment(nodes: Vec<Node>) -> Moment {
+        Moment {
+            step: 7,
+            steps: 9,
+            nodes,
+            ..Moment::default()
         }
     }
 
     #[test]
-    fn a_log_shows_its_epochs_and_where_the_high_watermark_stands() {
-        assert_eq!(cells(&replica(), 20), "..93 000000011|1");
-        let all = Replica {
-            high_watermark: 103,
-            ..replica()
-        };
-        assert!(cells(&all, 20).ends_with("0111|"));
-    }
-
-    #[test]
-    fn a_long_note_goes_on_in_the_next_line() {
-        let moment = Moment {
-            notes: vec!["one two three four five six seven".to_owned()],
-            ..Moment::default()
-        };
-        let lines = lines(&moment, 24);
-        assert_eq!(lines[1..3], ["  > one two three four", "    five six seven"]);
+    fn logs_stand_side_by_side_with_epochs_durability_and_high_watermark() {
+        let lines = picture(&moment(vec![node("b1", true, 103, 101), node("b2", false, 102, 0)]), 80);
+        let wanted = [
+            "            94  95  96  97  98  99  100 101 102",
+            "  b1 leads  [0] [0] [0] [0] [0] [0] [1] (1)|(1)   hw 102  end 103  e1  isr 1,2,3",
+            "  b2 follows(0) ",
+        ];
+        assert!(lines[0].ends_with("99 100 101 102"), "{lines:#?}");
+        assert!(lines[1].contains("[0] [1] (1)|(1)   hw 102  end 103"), "{lines:#?}");
+        assert!(lines[2].contains("(0) (1) (1)|      hw 102  end 102"), "{lines:#?}");
+        assert_eq!(lines[3], "  controller: b1", "{lines:#?} {wanted:?}");
+        let column = |line: &str, text: &str| line.find(text).expect("it is there");
+        assert_eq!(column(&lines[0], "102"), column(&lines[1], "|(1)") + 1);
     }
 
     #[test]
     fn every_line_fits() {
-        let node = Node {
-            name: "b1".to_owned(),
-            state: "up".to_owned(),
-            office: String::new(),
-            replicas: vec![replica()],
-        };
-        let moment = Moment {
-            step: 7,
-            steps: 9,
-            what: "x".repeat(200),
-            nodes: vec![node],
-            ..Moment::default()
-        };
-        let lines = lines(&moment, 80);
-        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
-        assert!(lines.iter().any(|line| line.contains("hw 102 end 103")), "{lines:#?}");
+        let mut late = node("b2", false, 1_000_000_102, 0);
+        late.replicas[0].epochs.push((12, 1_000_000_000));
+        for width in [40, 80, 120] {
+            let lines = picture(&moment(vec![node("b1", true, 103, 0), late.clone()]), width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_log_has_its_mark_and_a_dead_node_says_so() {
+        let mut dead = node("b1", true, 0, 0);
+        dead.up = false;
+        dead.replicas[0].high_watermark = 0;
+        let lines = picture(&moment(vec![dead]), 80);
+        assert!(lines[1].starts_with("  b1 down"), "{lines:#?}");
+        assert!(lines[1].contains("|       hw 0  end 0  e1"), "{lines:#?}");
+        assert!(!lines[1].contains("isr"), "a dead leader knows nothing: {lines:#?}");
     }
 }

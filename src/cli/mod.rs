@@ -17,7 +17,9 @@ mod explore;
 mod files;
 mod html;
 mod inspect;
+mod lesson;
 mod path;
+mod plain;
 mod replay;
 mod report;
 mod serve;
@@ -52,6 +54,10 @@ enum Command {
         /// The directory; report.html is written there
         dir: PathBuf,
     },
+    /// List the lessons
+    Lessons,
+    /// Watch a lesson: in the terminal step by step, or as text where there is none
+    Lesson(LessonArgs),
     /// Visit every state of a specification within a scenario's bounds (by default, of all in scenarios/)
     Check(CheckArgs),
     /// Walk through a scenario's specification in the browser
@@ -159,12 +165,31 @@ struct ReplayArgs {
     /// Write it as one HTML file, to watch in a browser and to pass on
     #[arg(long, conflicts_with_all = ["trace", "log", "step", "record"])]
     html: Option<PathBuf>,
+    /// Print it as text: the script's steps, what turned between them, pictures of the logs
+    #[arg(long, conflicts_with_all = ["step", "log", "trace", "record", "path"])]
+    plain: bool,
     /// Write what every random stream drew
     #[arg(long)]
     record: Option<PathBuf>,
     /// Play recorded draws instead of the seed's
     #[arg(long)]
     play: Option<PathBuf>,
+}
+
+/// Arguments of `lesson`.
+#[derive(Debug, Args)]
+struct LessonArgs {
+    /// Its name, as `highwater lessons` lists it
+    name: String,
+    /// Step by step in the terminal, forward and back [default in a terminal]
+    #[arg(long)]
+    step: bool,
+    /// As text of 80 columns [default elsewhere]
+    #[arg(long, conflicts_with = "step")]
+    plain: bool,
+    /// The seed: it draws delays, not what the script does
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
 }
 
 /// Arguments of `check`.
@@ -258,6 +283,8 @@ pub fn main() -> u8 {
         Command::Serve(args) => serve::serve(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Report { dir } => report::report(&dir),
+        Command::Lessons => lesson::list(),
+        Command::Lesson(args) => lesson::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Explore { file, port } => explore::explore(&file, port),
         Command::Lint { files } => inspect::lint(&files),

@@ -1,6 +1,6 @@
 //! `replay`: the same run again, with its digest, its story, or step by step.
 
-use super::{Failure, ReplayArgs, files, html, report, step, sweep};
+use super::{Failure, ReplayArgs, files, html, plain, report, step, sweep};
 use crate::cluster::Cluster;
 use crate::isolate::isolated;
 use crate::run::{self, Class, Layout, Observer, Options, Outcome};
@@ -38,6 +38,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     }
     if let Some(out) = &args.html {
         return html::write(&scenario, seed, &options, &command, out);
+    }
+    if args.plain {
+        return plain::print(&scenario, seed, &options);
     }
     eprintln!("{command}");
     let writing = args.trace.clone();

@@ -72,6 +72,8 @@ pub trait Observer {
     fn tap(&self) -> Option<Tap> {
         None
     }
+    /// The script's step of this number, from 0, has been carried out; its notes follow.
+    fn script(&mut self, _number: usize, _world: &World<Cluster>, _layout: &Layout) {}
     /// A machine said something.
     fn note(&mut self, _time_ns: u64, _node: NodeId, _note: &Note) {}
 }
@@ -347,6 +349,7 @@ impl<'s> Run<'s> {
 
     fn follow_script(&mut self, began: u64, observer: &mut dyn Observer) {
         while !self.script.is_done() {
+            let number = self.script.taken();
             let due = self.script.due(began, &self.world, &self.layout, self.scenario);
             let Some(deeds) = due else { return };
             if let Some(words) = self.script.said() {
@@ -363,6 +366,7 @@ impl<'s> Run<'s> {
                     }
                 }
             }
+            observer.script(number, &self.world, &self.layout);
             self.hear(observer);
         }
     }

@@ -57,6 +57,11 @@ impl Script {
         (!step.note.is_empty()).then_some(step.note.as_str())
     }
 
+    /// How many steps have been taken.
+    pub fn taken(&self) -> usize {
+        self.next
+    }
+
     /// What it waits for, in words.
     pub fn waits_for(&self) -> String {
         let step = &self.steps[self.next];

@@ -3,11 +3,14 @@
 //! The same file drives the simulated cluster, the model's bounds and the lessons. Reading is strict: an unknown field,
 //! a node that does not exist or a number that cannot be is an error with its place. Property names are Kafka's.
 
+mod lesson;
 mod read;
 mod script;
 #[cfg(test)]
 mod tests;
+mod words;
 
+pub use lesson::{Lesson, Quiz};
 pub use read::{BadInput, files, load, parse};
 pub use script::{Action, Condition, ScriptStep};
 
@@ -24,6 +27,9 @@ pub struct Scenario {
     pub name: String,
     /// The question, in a sentence or two.
     pub description: String,
+    /// What makes it a lesson (`highwater lessons`), if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lesson: Option<Lesson>,
     /// Claims about Kafka that it puts on trial, by their ids (`N01` ...).
     #[serde(default)]
     pub claims: Vec<String>,

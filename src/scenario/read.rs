@@ -116,6 +116,7 @@ impl Lint<'_> {
             self.nothing_to_simulate()?;
         }
         Subject::ALL.into_iter().try_for_each(|subject| self.search(subject))?;
+        super::lesson::check(self.scenario).map_err(|(place, problem)| self.bad(place, problem))?;
         self.verdict()
     }
 
@@ -160,6 +161,7 @@ impl Lint<'_> {
         let clients =
             clients.producers.len() + clients.consumers.len() + clients.admins.len() + clients.strangers.len();
         for (field, absent) in [
+            ("lesson", scenario.lesson.is_none()),
             ("topics", scenario.topics.is_empty() || scenario.has_cluster()),
             ("clients", clients == 0),
             ("faults", faults.swarm.is_none() && faults.script.is_empty()),

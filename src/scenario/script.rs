@@ -3,6 +3,7 @@
 //! Steps are taken in order: a step waits until its condition holds and all steps before it have been taken. A step
 //! whose condition never comes true within the run is a failure of the run, with that reason.
 
+use super::Quiz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,9 +18,15 @@ pub struct ScriptStep {
     /// What. Several things happen at the same instant.
     #[serde(rename = "do", default)]
     pub actions: Vec<Action>,
-    /// A sentence for whoever watches.
+    /// What is so now, in a sentence or two for whoever watches.
     #[serde(default)]
     pub note: String,
+    /// What to expect of the steps that follow.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub expect: String,
+    /// Asked before this step is shown, answered with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiz: Option<Quiz>,
 }
 
 /// What must have come true.

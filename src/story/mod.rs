@@ -1,13 +1,19 @@
 //! A run as a story: its steps, what was said at each, and the cluster's state at any of them.
 //!
 //! The state is folded from notes alone; every thousandth is kept, so that going back costs at most a thousand notes'
-//! worth of folding.
+//! worth of folding. A step of the script is a moment of its own, so that its words stand at the right place.
+
+mod film;
+mod narrate;
+
+pub use film::Film;
+pub use narrate::sections;
 
 use crate::cluster::Cluster;
-use crate::run::{Layout, Outcome};
+use crate::run::{Layout, Observer, Outcome};
 use crate::scenario::Scenario;
 use kafka::{Note, TopicPartition};
-use reports::moment::{Moment, Node, Replica};
+use reports::moment::Replica;
 use sim::fault::NodeId;
 use sim::step::Stepped;
 use sim::world::World;
@@ -22,6 +28,8 @@ struct Frame {
     notes: Vec<(NodeId, Note)>,
     up: Vec<bool>,
     in_flight: Vec<String>,
+    /// The script's step that this is.
+    script: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -33,48 +41,26 @@ struct State {
 /// Writes a film while a run happens.
 #[derive(Debug)]
 pub struct Recorder {
-    names: Vec<String>,
-    servers: usize,
+    scenario: Scenario,
+    layout: Layout,
     topics: BTreeMap<TopicPartition, String>,
     frames: Vec<Frame>,
-}
-
-/// A recorded run.
-#[derive(Debug)]
-pub struct Film {
-    names: Vec<String>,
-    servers: usize,
-    topics: BTreeMap<TopicPartition, String>,
-    frames: Vec<Frame>,
-    kept: Vec<State>,
-    /// Steps at which something turned: an election, a truncation, an ISR, a death.
-    turns: Vec<usize>,
 }
 
 impl Recorder {
     /// Of this scenario.
     pub fn new(scenario: &Scenario) -> Recorder {
-        let layout = Layout::of(scenario);
         Recorder {
-            names: layout.names.clone(),
-            servers: layout.servers,
+            scenario: scenario.clone(),
+            layout: Layout::of(scenario),
             topics: BTreeMap::new(),
             frames: Vec::new(),
         }
     }
 
-    /// A step was carried out.
-    pub fn on_step(&mut self, stepped: &Stepped, world: &World<Cluster>, layout: &Layout) {
-        let name = |node: NodeId| layout.names[usize::from(node.0)].as_str();
-        let words = stepped.label.words(&|node| name(node).to_owned());
-        let what = stepped
-            .node
-            .map_or_else(|| words.clone(), |node| format!("{} {words}", name(node)));
-        let up = layout
-            .server_nodes()
-            .into_iter()
-            .map(|node| world.is_up(node))
-            .collect();
+    fn push(&mut self, time_ns: u64, what: String, script: Option<usize>, world: &World<Cluster>) {
+        let name = |node: NodeId| self.layout.names[usize::from(node.0)].as_str();
+        let servers = self.layout.server_nodes().into_iter();
         let in_flight = world.in_flight().map(|(from, to, request, bytes)| {
             let api = if request {
                 kafka::wire::frame::peek_api(bytes).map(|api| format!("{api:?}"))
@@ -89,20 +75,22 @@ impl Recorder {
                 bytes.len()
             )
         });
-        self.frames.push(Frame {
-            time_ns: stepped.time,
+        let frame = Frame {
+            time_ns,
             what,
             notes: Vec::new(),
-            up,
+            up: servers.map(|node| world.is_up(node)).collect(),
             in_flight: in_flight.collect(),
-        });
-        if self.topics.is_empty() || self.frames.len().is_multiple_of(KEEP_EVERY) {
-            self.learn_topics(world, layout);
+            script,
+        };
+        self.frames.push(frame);
+        if self.topics.is_empty() || script.is_some() || self.frames.len().is_multiple_of(KEEP_EVERY) {
+            self.learn_topics(world);
         }
     }
 
-    fn learn_topics(&mut self, world: &World<Cluster>, layout: &Layout) {
-        for server in layout.server_nodes() {
+    fn learn_topics(&mut self, world: &World<Cluster>) {
+        for server in self.layout.server_nodes() {
             let Some(broker) = world.program(server).and_then(|process| process.broker()) else {
                 continue;
             };
@@ -118,71 +106,43 @@ impl Recorder {
         }
     }
 
-    /// Something was said at the last step.
-    pub fn on_note(&mut self, node: NodeId, note: &Note) {
+    /// The run is over.
+    pub fn finish(self, outcome: &Outcome) -> Film {
+        Film::new(self, outcome)
+    }
+}
+
+impl Observer for Recorder {
+    fn step(&mut self, stepped: &Stepped, world: &World<Cluster>, _layout: &Layout) {
+        let name = |node: NodeId| self.layout.names[usize::from(node.0)].clone();
+        let words = stepped.label.words(&name);
+        let what = stepped
+            .node
+            .map_or_else(|| words.clone(), |node| format!("{} {words}", name(node)));
+        self.push(stepped.time, what, None, world);
+    }
+
+    fn script(&mut self, number: usize, world: &World<Cluster>, _layout: &Layout) {
+        let does = narrate::deeds(&self.scenario.faults.script[number]).join("; ");
+        let what = format!("step {} of the script: {does}", number + 1);
+        self.push(world.now(), what, Some(number), world);
+    }
+
+    fn note(&mut self, _time_ns: u64, node: NodeId, note: &Note) {
         if self.frames.is_empty() {
             // Said at the very start, before the first step.
-            let what = "the nodes start".to_owned();
             self.frames.push(Frame {
                 time_ns: 0,
-                what,
+                what: "the nodes start".to_owned(),
                 notes: Vec::new(),
-                up: vec![true; self.servers],
+                up: vec![true; self.layout.servers],
                 in_flight: Vec::new(),
+                script: None,
             });
         }
         let frame = self.frames.last_mut().expect("pushed above");
         frame.notes.push((node, note.clone()));
     }
-
-    /// The run is over.
-    pub fn finish(mut self, outcome: &Outcome) -> Film {
-        if let Some(frame) = self.frames.last_mut() {
-            frame.what += &format!("; the run is over: {}", outcome.headline());
-        }
-        let mut kept = Vec::new();
-        let mut turns = Vec::new();
-        let mut state = State::default();
-        let mut up: &[bool] = &[];
-        for (i, frame) in self.frames.iter().enumerate() {
-            if i % KEEP_EVERY == 0 {
-                kept.push(state.clone());
-            }
-            frame.notes.iter().for_each(|(node, note)| state.fold(*node, note));
-            if frame.notes.iter().any(|(_, note)| is_turn(note)) || (!up.is_empty() && up != frame.up) {
-                turns.push(i);
-            }
-            up = &frame.up;
-        }
-        let Recorder {
-            names,
-            servers,
-            topics,
-            frames,
-        } = self;
-        Film {
-            names,
-            servers,
-            topics,
-            frames,
-            kept,
-            turns,
-        }
-    }
-}
-
-fn is_turn(note: &Note) -> bool {
-    matches!(
-        note,
-        Note::BecameLeader { .. }
-            | Note::Truncated { .. }
-            | Note::IsrProposed { .. }
-            | Note::DivergenceFound { .. }
-            | Note::BecameQuorumLeader { .. }
-            | Note::ControllerActivated { .. }
-            | Note::Restarted { .. }
-            | Note::LogDirFailed { .. }
-    )
 }
 
 impl State {
@@ -283,83 +243,6 @@ impl State {
             Note::ControllerActivated { .. } => self.controller = Some(node.0),
             Note::ControllerDeactivated { .. } if self.controller == Some(node.0) => self.controller = None,
             _ => {}
-        }
-    }
-}
-
-impl Film {
-    /// Number of steps.
-    pub fn len(&self) -> usize {
-        self.frames.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// The first step at which something turned.
-    pub fn first_turn(&self) -> usize {
-        self.turns.first().copied().unwrap_or(0)
-    }
-
-    /// The next such step after `at`; `at` itself if there is none.
-    pub fn next_turn(&self, at: usize) -> usize {
-        self.turns.iter().copied().find(|turn| *turn > at).unwrap_or(at)
-    }
-
-    /// The last such step before `at`; `at` itself if there is none.
-    pub fn previous_turn(&self, at: usize) -> usize {
-        self.turns.iter().rev().copied().find(|turn| *turn < at).unwrap_or(at)
-    }
-
-    /// The cluster after step `at`.
-    pub fn moment(&self, at: usize) -> Moment {
-        let mut state = self.kept[at / KEEP_EVERY].clone();
-        for frame in &self.frames[at / KEEP_EVERY * KEEP_EVERY..=at] {
-            frame.notes.iter().for_each(|(node, note)| state.fold(*node, note));
-        }
-        let frame = &self.frames[at];
-        let nodes = (0..self.servers).map(|server| {
-            let own = state
-                .replicas
-                .iter()
-                .filter(|((node, _), _)| usize::from(*node) == server);
-            let replicas = own.map(|((_, partition), replica)| {
-                let name = if *partition == kafka::METADATA_PARTITION {
-                    "metadata".to_owned()
-                } else {
-                    self.topics
-                        .get(partition)
-                        .cloned()
-                        .unwrap_or_else(|| format!("{partition:?}"))
-                };
-                Replica {
-                    partition: name,
-                    ..replica.clone()
-                }
-            });
-            let up = frame.up.get(server).copied().unwrap_or(true);
-            let controls = up && state.controller.map(usize::from) == Some(server);
-            Node {
-                name: self.names[server].clone(),
-                state: if up { "up" } else { "down" }.to_owned(),
-                office: if controls { "controller" } else { "" }.to_owned(),
-                replicas: replicas.collect(),
-            }
-        });
-        let notes = frame
-            .notes
-            .iter()
-            .map(|(node, note)| format!("{}: {note}", self.names[usize::from(node.0)]));
-        Moment {
-            step: at + 1,
-            steps: self.frames.len(),
-            time_ns: frame.time_ns,
-            what: frame.what.clone(),
-            notes: notes.collect(),
-            nodes: nodes.collect(),
-            in_flight: frame.in_flight.clone(),
         }
     }
 }

@@ -1,0 +1,38 @@
+//! `lessons`, `lesson`: scenarios with a narrator.
+
+use super::{Failure, LessonArgs, plain, step};
+use crate::lessons;
+use crate::run::Options;
+use std::io::IsTerminal;
+
+pub(super) fn list() -> Result<u8, Failure> {
+    for scenario in lessons::all()? {
+        let Some(lesson) = &scenario.lesson else { continue };
+        println!("{:<22} {}", scenario.name, lesson.title);
+        let sections = crate::story::sections(&lesson.sections);
+        let words = format!("Section {sections}. {}", scenario.description);
+        for line in reports::text::hang(&" ".repeat(23), &words, 80) {
+            println!("{line}");
+        }
+    }
+    println!("\nhighwater lesson NAME");
+    Ok(0)
+}
+
+pub(super) fn run(args: &LessonArgs) -> Result<u8, Failure> {
+    let scenario = lessons::named(&args.name)?.ok_or_else(|| Failure {
+        code: 2,
+        text: format!(
+            "there is no lesson `{}`; there are: {}",
+            args.name,
+            lessons::names().join(", ")
+        ),
+    })?;
+    let options = Options::default();
+    // Whoever sits before a terminal steps through it; a file or a pipe gets text.
+    if args.step || (!args.plain && std::io::stdout().is_terminal()) {
+        step::walk(&scenario, args.seed, &options)
+    } else {
+        plain::print(&scenario, args.seed, &options)
+    }
+}

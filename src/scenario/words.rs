@@ -1,0 +1,62 @@
+//! What a script does, in words.
+
+use super::Action;
+use std::fmt;
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Send {
+                client,
+                partition,
+                count,
+            } => {
+                let plural = if *count == 1 { "" } else { "s" };
+                write!(f, "{client} sends {count} record{plural} to {partition}")
+            }
+            Action::Kill(node) => write!(f, "the process of {node} is killed"),
+            Action::PowerLoss { nodes, keep } => {
+                let nodes = nodes.join(", ");
+                match keep.as_str() {
+                    "all" => write!(
+                        f,
+                        "the whole host of {nodes} stops; all that its disk was handed survives"
+                    ),
+                    "none" => write!(f, "the power of {nodes} fails; only what was synced survives"),
+                    other => write!(
+                        f,
+                        "the power of {nodes} fails; of what was not synced survives: {other}"
+                    ),
+                }
+            }
+            Action::Start(node) => write!(f, "{node} is started"),
+            Action::Terminate(node) => write!(f, "{node} is asked to stop in order"),
+            Action::Pause(node) => write!(f, "the process of {node} freezes"),
+            Action::Resume(node) => write!(f, "the process of {node} goes on"),
+            Action::Cut { a, b } => write!(f, "the network between {} and {} is cut", a.join(", "), b.join(", ")),
+            Action::CutOneWay { from, to } => {
+                write!(f, "nothing from {} reaches {} any more", from.join(", "), to.join(", "))
+            }
+            Action::HealLinks => f.write_str("the network is whole again"),
+            Action::SlowLink { from, to, factor } => {
+                write!(f, "messages from {from} to {to} take {factor} times as long")
+            }
+            Action::WipeDisk(node) => write!(f, "the disk of {node} is replaced by an empty one"),
+            Action::Disk { node, fault } => write!(f, "the disk of {node} is struck: {fault}"),
+            Action::PollEvery { client, ms } => write!(f, "{client} asks for records every {ms} ms"),
+            Action::Elect {
+                client,
+                partition,
+                unclean,
+            } => {
+                let kind = if *unclean { "an unclean" } else { "a preferred" };
+                write!(f, "{client} asks for {kind} election of {partition}")
+            }
+            Action::AlterTopic { client, topic, config } => {
+                let properties: Vec<String> = config.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                write!(f, "{client} sets {} of topic {topic}", properties.join(", "))
+            }
+            Action::StepClock { node, by_ms } => write!(f, "the clock of {node} jumps by {by_ms} ms"),
+        }
+    }
+}

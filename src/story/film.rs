@@ -1,0 +1,150 @@
+//! A recorded run, and the cluster at any of its moments.
+
+use super::{Frame, KEEP_EVERY, Recorder, State, narrate};
+use crate::run::{Layout, Outcome};
+use crate::scenario::Scenario;
+use kafka::TopicPartition;
+use reports::moment::{Moment, Node, Replica};
+use std::collections::BTreeMap;
+
+/// A recorded run.
+#[derive(Debug)]
+pub struct Film {
+    pub(super) scenario: Scenario,
+    pub(super) layout: Layout,
+    pub(super) topics: BTreeMap<TopicPartition, String>,
+    pub(super) frames: Vec<Frame>,
+    kept: Vec<State>,
+    /// Moments at which something turned: a step of the script, an election, a truncation, an ISR, a death.
+    turns: Vec<usize>,
+    /// The moment of each step of the script that was taken.
+    taken: Vec<usize>,
+    /// Broken promises: when, and in words.
+    pub(super) broken: Vec<(usize, String)>,
+    /// How it ended.
+    pub(super) ending: Vec<String>,
+}
+
+impl Film {
+    pub(super) fn new(recorder: Recorder, outcome: &Outcome) -> Film {
+        let Recorder {
+            scenario,
+            layout,
+            topics,
+            mut frames,
+        } = recorder;
+        if let Some(frame) = frames.last_mut() {
+            frame.what += &format!("; the run is over: {}", outcome.headline());
+        }
+        let mut kept = Vec::new();
+        let mut turns = Vec::new();
+        let mut state = State::default();
+        let mut up: &[bool] = &[];
+        for (i, frame) in frames.iter().enumerate() {
+            if i % KEEP_EVERY == 0 {
+                kept.push(state.clone());
+            }
+            frame.notes.iter().for_each(|(node, note)| state.fold(*node, note));
+            let is_turn = frame.script.is_some() || frame.notes.iter().any(|(_, note)| narrate::is_turn(note));
+            if is_turn || (!up.is_empty() && up != frame.up) {
+                turns.push(i);
+            }
+            up = &frame.up;
+        }
+        let taken = (0..frames.len()).filter(|at| frames[*at].script.is_some());
+        let place = |time_ns| frames.partition_point(|frame| frame.time_ns <= time_ns).max(1) - 1;
+        Film {
+            taken: taken.collect(),
+            broken: narrate::broken(outcome)
+                .map(|(time_ns, words)| (place(time_ns), words))
+                .collect(),
+            ending: narrate::ending(outcome),
+            scenario,
+            layout,
+            topics,
+            frames,
+            kept,
+            turns,
+        }
+    }
+
+    /// Number of moments.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Where a viewer begins: at the script's first step, or else where something turned first.
+    pub fn first(&self) -> usize {
+        let first = self.taken.first().or(self.turns.first());
+        first.copied().unwrap_or(0)
+    }
+
+    /// The next turn after `at`; `at` itself if there is none.
+    pub fn next_turn(&self, at: usize) -> usize {
+        self.turns.iter().copied().find(|turn| *turn > at).unwrap_or(at)
+    }
+
+    /// The last turn before `at`; `at` itself if there is none.
+    pub fn previous_turn(&self, at: usize) -> usize {
+        self.turns.iter().rev().copied().find(|turn| *turn < at).unwrap_or(at)
+    }
+
+    /// The moment of each step of the script that was taken, in order.
+    pub fn taken(&self) -> &[usize] {
+        &self.taken
+    }
+
+    /// A partition's name.
+    pub(super) fn partition(&self, partition: TopicPartition) -> String {
+        if partition == kafka::METADATA_PARTITION {
+            return "metadata".to_owned();
+        }
+        let known = self.topics.get(&partition).cloned();
+        known.unwrap_or_else(|| format!("{partition:?}"))
+    }
+
+    /// The cluster at moment `at`. The metadata log is left out.
+    pub fn moment(&self, at: usize) -> Moment {
+        let mut state = self.kept[at / KEEP_EVERY].clone();
+        for frame in &self.frames[at / KEEP_EVERY * KEEP_EVERY..=at] {
+            frame.notes.iter().for_each(|(node, note)| state.fold(*node, note));
+        }
+        let frame = &self.frames[at];
+        let nodes = (0..self.layout.servers).map(|server| {
+            let is_shown =
+                |(node, id): &(u16, TopicPartition)| usize::from(*node) == server && *id != kafka::METADATA_PARTITION;
+            let own = state.replicas.iter().filter(|(key, _)| is_shown(key));
+            let replicas = own.map(|((_, partition), replica)| Replica {
+                partition: self.partition(*partition),
+                ..replica.clone()
+            });
+            let up = frame.up.get(server).copied().unwrap_or(true);
+            Node {
+                name: self.layout.names[server].clone(),
+                up,
+                controls: up && state.controller.map(usize::from) == Some(server),
+                replicas: replicas.collect(),
+            }
+        });
+        let said = frame.notes.iter().map(|(node, note)| self.caption(*node, note));
+        let broken = self.broken.iter().filter(|(when, _)| *when == at);
+        let broken = broken.map(|(_, words)| words.clone());
+        Moment {
+            step: at + 1,
+            steps: self.frames.len(),
+            time_ns: frame.time_ns,
+            what: frame.what.clone(),
+            notes: said
+                .map(|said| format!("{}: {}", said.who, said.words))
+                .chain(broken)
+                .collect(),
+            nodes: nodes.collect(),
+            in_flight: frame.in_flight.clone(),
+        }
+    }
+}

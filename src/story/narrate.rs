@@ -1,0 +1,217 @@
+//! What of a run is told, and in which words: the script's, and the machines' own.
+
+use super::Film;
+use crate::run::Outcome;
+use crate::scenario::{Quiz, Scenario, ScriptStep};
+use kafka::{ClientNote, Note};
+use reports::walk::{Quiz as Asked, Said, Stop, Told, Walk};
+use sim::fault::NodeId;
+use std::collections::BTreeSet;
+
+/// Something turned.
+pub(super) fn is_turn(note: &Note) -> bool {
+    matches!(
+        note,
+        Note::BecameLeader { .. }
+            | Note::Truncated { .. }
+            | Note::IsrProposed { .. }
+            | Note::DivergenceFound { .. }
+            | Note::BecameQuorumLeader { .. }
+            | Note::ControllerActivated { .. }
+            | Note::Restarted { .. }
+            | Note::LogDirFailed { .. }
+    )
+}
+
+/// What a step of the script does, in words.
+pub(super) fn deeds(step: &ScriptStep) -> Vec<String> {
+    step.actions.iter().map(ToString::to_string).collect()
+}
+
+/// The first violation of each check, with its time.
+pub(super) fn broken(outcome: &Outcome) -> impl Iterator<Item = (u64, String)> {
+    let mut seen = BTreeSet::new();
+    let firsts = outcome
+        .violations
+        .iter()
+        .filter(move |violation| seen.insert(violation.check));
+    firsts.map(|violation| {
+        (
+            violation.time_ns,
+            format!("BROKEN {}: {}", violation.check, violation.message),
+        )
+    })
+}
+
+/// How a run ended.
+pub(super) fn ending(outcome: &Outcome) -> Vec<String> {
+    let lost = outcome
+        .permitted
+        .iter()
+        .map(|loss| format!("lost, as its promise allows: {loss}"));
+    lost.chain([format!("verdict: {}", outcome.headline())]).collect()
+}
+
+fn asked(quiz: &Quiz) -> Asked {
+    Asked {
+        question: quiz.question.clone(),
+        choices: quiz.choices.clone(),
+        answer: quiz.answer,
+        why: quiz.why.clone(),
+    }
+}
+
+fn quiz(scenario: &Scenario, number: usize) -> Option<Asked> {
+    let step = scenario.faults.script.get(number)?;
+    step.quiz.as_ref().map(asked)
+}
+
+impl Film {
+    pub(super) fn caption(&self, node: NodeId, note: &Note) -> Said {
+        let mut words = note.to_string();
+        for (partition, name) in &self.topics {
+            words = words.replace(&format!("{partition:?}"), name);
+        }
+        Said {
+            who: self.layout.names[usize::from(node.0)].clone(),
+            words,
+            is_common: matches!(
+                note,
+                Note::Client(ClientNote::SendAcked { .. } | ClientNote::SendFailed { .. })
+            ),
+        }
+    }
+
+    /// The words of the script's step of this number, from 0.
+    pub fn told(&self, number: usize) -> Told {
+        let script = &self.scenario.faults.script;
+        let step = &script[number];
+        Told {
+            number: number + 1,
+            of: script.len(),
+            does: deeds(step),
+            note: step.note.clone(),
+            expect: step.expect.clone(),
+            answers: quiz(&self.scenario, number),
+            asks: quiz(&self.scenario, number + 1),
+        }
+    }
+
+    /// What is told before the first step: a title, the question, paragraphs, and what is asked then.
+    pub fn head(&self) -> Walk {
+        let scenario = &self.scenario;
+        let head = Walk {
+            title: scenario.name.clone(),
+            question: scenario.description.clone(),
+            asks: quiz(scenario, 0),
+            ..Walk::default()
+        };
+        let Some(lesson) = &scenario.lesson else {
+            return head;
+        };
+        Walk {
+            title: format!(
+                "{}: {} (section {} of the notes)",
+                scenario.name,
+                lesson.title,
+                sections(&lesson.sections)
+            ),
+            opening: lesson.opening.clone(),
+            closing: lesson.closing.clone(),
+            ..head
+        }
+    }
+
+    /// What is worth a look, in order: the script's steps, and what turned between them. Where only the script sends, each
+    /// record's way is told too.
+    pub fn walk(&self) -> Walk {
+        let is_quiet = self
+            .scenario
+            .clients
+            .producers
+            .iter()
+            .all(|producer| producer.records_per_s == 0);
+        let begin = self.taken().first().copied().unwrap_or(0);
+        let mut stops = Vec::new();
+        for at in begin..self.len() {
+            let frame = &self.frames[at];
+            let notes = frame
+                .notes
+                .iter()
+                .filter(|(node, note)| self.is_told(*node, note, is_quiet));
+            let mut said: Vec<Said> = notes.map(|(node, note)| self.caption(*node, note)).collect();
+            let broken = self.broken.iter().filter(|(when, _)| *when == at);
+            said.extend(broken.map(|(_, words)| Said {
+                who: "!!!".to_owned(),
+                words: words.clone(),
+                is_common: false,
+            }));
+            let told = frame.script.map(|number| self.told(number));
+            if told.is_none() && said.is_empty() {
+                continue;
+            }
+            let is_decisive = |(_, note): &(NodeId, Note)| match note {
+                Note::Truncated { partition, .. } | Note::BecameLeader { partition, .. } => self.is_topic(*partition),
+                _ => false,
+            };
+            let is_shown = told.is_some() || frame.notes.iter().any(is_decisive);
+            stops.push(Stop {
+                time_ns: frame.time_ns,
+                told,
+                said,
+                moment: is_shown.then(|| self.moment(at)),
+            });
+        }
+        Walk {
+            stops,
+            ending: self.ending.clone(),
+            ..self.head()
+        }
+    }
+
+    fn is_topic(&self, partition: kafka::TopicPartition) -> bool {
+        partition != kafka::METADATA_PARTITION
+    }
+
+    fn is_told(&self, node: NodeId, note: &Note, is_quiet: bool) -> bool {
+        let is_verifying = node == self.layout.verify();
+        match note {
+            Note::LogOpened { partition, .. }
+            | Note::Truncated { partition, .. }
+            | Note::Restarted { partition, .. }
+            | Note::BecameLeader { partition, .. }
+            | Note::IsrProposed { partition, .. }
+            | Note::IsrUpdated { partition, .. }
+            | Note::DivergenceFound { partition, .. }
+            | Note::EpochFenced { partition, .. }
+            | Note::HighWatermarkLowered { partition, .. }
+            | Note::PartitionDecided { partition, .. } => self.is_topic(*partition),
+            Note::BrokerDecided { .. } | Note::ControllerActivated { .. } | Note::LogDirFailed { .. } => true,
+            Note::Appended { partition, .. }
+            | Note::Flushed { partition, .. }
+            | Note::HighWatermarkAdvanced { partition, .. } => is_quiet && self.is_topic(*partition),
+            Note::ProduceAnswered { error_code, .. } => is_quiet && *error_code != 0,
+            Note::Client(ClientNote::Polled { .. }) => is_quiet || is_verifying,
+            Note::Client(ClientNote::TruncationDetected { .. } | ClientNote::PositionReset { .. }) => true,
+            Note::Client(ClientNote::SendAcked { .. } | ClientNote::SendFailed { .. }) => is_quiet,
+            _ => false,
+        }
+    }
+}
+
+/// `1 to 3, 5`.
+pub fn sections(numbers: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => runs.push((*number, *number)),
+        }
+    }
+    let words = runs.iter().map(|(first, last)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first} to {last}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
