@@ -16,6 +16,18 @@ macro_rules! lessons {
 
 lessons! {
     "log"
+    "leaders"
+    "followers"
+    "three-knobs"
+    "consistency"
+    "truncation"
+    "kip-101"
+    "kip-279"
+    "kip-320"
+    "kip-966"
+    "ghost-read"
+    "power"
+    "unclean-election"
 }
 
 /// Their names, in order.

@@ -38,12 +38,14 @@ pub struct Told {
 /// One sentence of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
+    /// Virtual nanoseconds.
+    pub time_ns: u64,
     /// Who.
     pub who: String,
     /// What.
     pub words: String,
-    /// Whether many of the same kind in a row may be told by the first and the last.
-    pub is_common: bool,
+    /// Many of the same kind in a row are told by the first and the last; none if each is worth telling.
+    pub kind: Option<&'static str>,
 }
 
 /// One moment that is worth a look.
@@ -53,10 +55,29 @@ pub struct Stop {
     pub time_ns: u64,
     /// The script's step that was taken.
     pub told: Option<Told>,
-    /// What was said.
+    /// What was said, then or since the stop before.
     pub said: Vec<Said>,
     /// The cluster after it, where that is worth a look.
     pub moment: Option<Moment>,
+}
+
+impl Walk {
+    /// Adds a stop. What is not worth a picture is told with what follows it; no picture is shown twice.
+    pub fn push(&mut self, mut stop: Stop) {
+        if let Some(last) = self.stops.last_mut()
+            && last.told.is_none()
+        {
+            let is_same = matches!((&last.moment, &stop.moment), (Some(a), Some(b)) if a.nodes == b.nodes);
+            if is_same && stop.told.is_some() {
+                last.moment = None;
+            } else if last.moment.is_none() && stop.told.is_none() {
+                last.said.append(&mut stop.said);
+                last.moment = stop.moment;
+                return;
+            }
+        }
+        self.stops.push(stop);
+    }
 }
 
 /// A whole run.
@@ -95,19 +116,24 @@ pub fn answer(quiz: &Quiz, width: usize) -> Vec<String> {
     hang("Answer: ", &words, width)
 }
 
-/// A run of sentences of one kind is told by its first and its last.
-fn sentences(said: &[Said]) -> Vec<(&str, String)> {
-    let mut lines: Vec<(&str, String)> = Vec::new();
+/// Lines of what was said; a row of one kind is told by its first and its last.
+fn sentences(said: &[Said], width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
     let mut rest = said;
+    let line = |said: &Said, words: &str| {
+        let time = format!("{:.3} s", said.time_ns as f64 / 1e9);
+        hang(&format!("{time:>11} {:<3} ", said.who), words, width)
+    };
     while let Some(first) = rest.first() {
-        let alike = |other: &&Said| first.is_common && other.is_common && other.who == first.who;
-        let count = rest.iter().take_while(alike).count().max(1);
-        lines.push((&first.who, first.words.clone()));
+        let is_alike = |other: &&Said| first.kind.is_some() && other.kind == first.kind && other.who == first.who;
+        let count = rest.iter().take_while(is_alike).count().max(1);
+        let last = &rest[count - 1];
+        lines.extend(line(first, &first.words));
         if count > 2 {
-            lines.push((&first.who, format!("({} more like it)", count - 2)));
+            lines.extend(line(last, &format!("({} more like it)", count - 2)));
         }
         if count > 1 {
-            lines.push((&first.who, rest[count - 1].words.clone()));
+            lines.extend(line(last, &last.words));
         }
         rest = &rest[count..];
     }
@@ -131,8 +157,10 @@ pub fn plain(walk: &Walk, width: usize) -> String {
         lines.push(String::new());
         lines.extend(question(quiz, width));
     }
+    let mut shown: Option<&Moment> = None;
     for stop in &walk.stops {
-        lines.extend(self::stop(stop, width));
+        lines.extend(self::stop(stop, shown, width));
+        shown = stop.moment.as_ref().or(shown);
     }
     lines.push(String::new());
     let head = "-- the end ";
@@ -142,10 +170,10 @@ pub fn plain(walk: &Walk, width: usize) -> String {
     lines.iter().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-fn stop(stop: &Stop, width: usize) -> Vec<String> {
+fn stop(stop: &Stop, shown: Option<&Moment>, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    let time = format!("{:.3} s", stop.time_ns as f64 / 1e9);
     if let Some(told) = &stop.told {
+        let time = format!("{:.3} s", stop.time_ns as f64 / 1e9);
         let head = format!("-- step {} of {} ", told.number, told.of);
         let dashes = width.saturating_sub(head.len() + time.len() + 1);
         lines.push(String::new());
@@ -154,27 +182,34 @@ fn stop(stop: &Stop, width: usize) -> Vec<String> {
             lines.extend(answer(quiz, width));
             lines.push(String::new());
         }
-        lines.extend(hang("", &told.note, width).into_iter().filter(|line| !line.is_empty()));
+        if !told.note.is_empty() {
+            lines.extend(hang("", &told.note, width));
+        }
         for deed in &told.does {
             lines.extend(hang("  > ", deed, width));
         }
+    } else {
+        lines.push(String::new());
     }
-    for (who, words) in sentences(&stop.said) {
-        lines.extend(hang(&format!("{time:>11} {who:<3} "), &words, width));
-    }
+    lines.extend(sentences(&stop.said, width));
     if let Some(moment) = &stop.moment {
         lines.push(String::new());
-        lines.extend(picture(moment, width));
-        lines.push(String::new());
+        if shown.is_some_and(|shown| shown.nodes == moment.nodes) {
+            lines.push("  (the logs are as before)".to_owned());
+        } else {
+            lines.extend(picture(moment, width));
+        }
     }
     if let Some(told) = &stop.told {
+        if !told.expect.is_empty() || told.asks.is_some() {
+            lines.push(String::new());
+        }
         if !told.expect.is_empty() {
             lines.extend(hang("Expect: ", &told.expect, width));
         }
         if let Some(quiz) = &told.asks {
             lines.extend(question(quiz, width));
         }
-        lines.push(String::new());
     }
     lines
 }
@@ -194,9 +229,10 @@ mod tests {
 
     fn said(words: &str) -> Said {
         Said {
+            time_ns: 0,
             who: "p1".to_owned(),
             words: words.to_owned(),
-            is_common: true,
+            kind: Some("acked"),
         }
     }
 
@@ -228,13 +264,44 @@ mod tests {
     #[test]
     fn many_of_a_kind_are_told_by_the_first_and_the_last() {
         let all: Vec<Said> = ["a", "b", "c", "d"].map(said).to_vec();
-        let words: Vec<String> = sentences(&all).into_iter().map(|(_, words)| words).collect();
-        assert_eq!(words, ["a", "(2 more like it)", "d"]);
-        assert_eq!(sentences(&all[..2]).len(), 2);
+        let lines = sentences(&all, 80);
+        let ends: Vec<&str> = lines
+            .iter()
+            .map(|line| line.split("p1  ").last().expect("words"))
+            .collect();
+        assert_eq!(ends, ["a", "(2 more like it)", "d"]);
+        assert_eq!(sentences(&all[..2], 80).len(), 2);
         let rare = Said {
-            is_common: false,
+            kind: None,
             ..said("x")
         };
-        assert_eq!(sentences(&[rare.clone(), rare]).len(), 2);
+        assert_eq!(sentences(&[rare.clone(), rare.clone(), rare], 80).len(), 3);
+    }
+
+    fn stop(words: &str, nodes: Option<usize>, is_told: bool) -> Stop {
+        let moment = |count| Moment {
+            nodes: vec![Default::default(); count],
+            ..Moment::default()
+        };
+        Stop {
+            told: is_told.then(Told::default),
+            said: vec![said(words)],
+            moment: nodes.map(moment),
+            ..Stop::default()
+        }
+    }
+
+    #[test]
+    fn what_has_no_picture_is_told_with_what_follows_and_no_picture_comes_twice() {
+        let mut walk = Walk::default();
+        walk.push(stop("a", None, false));
+        walk.push(stop("b", Some(1), false));
+        walk.push(stop("c", Some(1), true));
+        walk.push(stop("d", Some(1), true));
+        assert_eq!(walk.stops.len(), 3, "{walk:#?}");
+        assert_eq!(walk.stops[0].said.len(), 2);
+        assert!(walk.stops[0].moment.is_none(), "the step of the script shows it");
+        let text = plain(&walk, 80);
+        assert_eq!(text.matches("as before").count(), 1, "{text}");
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn list() -> Result<u8, Failure> {
         let Some(lesson) = &scenario.lesson else { continue };
         println!("{:<22} {}", scenario.name, lesson.title);
         let sections = crate::story::sections(&lesson.sections);
-        let words = format!("Section {sections}. {}", scenario.description);
+        let words = format!("{} ({sections} of the notes)", scenario.description);
         for line in reports::text::hang(&" ".repeat(23), &words, 80) {
             println!("{line}");
         }

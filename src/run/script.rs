@@ -16,8 +16,9 @@ pub struct Script {
     next: usize,
     /// True time of the step before.
     last_ns: u64,
-    /// Fates told to each producer, read positions of each consumer.
-    answered: BTreeMap<NodeId, u64>,
+    /// Good and bad fates told to each producer, read positions of each consumer.
+    acknowledged: BTreeMap<NodeId, u64>,
+    failed: BTreeMap<NodeId, u64>,
     read: BTreeMap<(NodeId, String, i32), i64>,
     operations: u64,
 }
@@ -40,7 +41,8 @@ impl Script {
             steps: scenario.faults.script.clone(),
             next: 0,
             last_ns: 0,
-            answered: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            failed: BTreeMap::new(),
             read: BTreeMap::new(),
             operations: 1 << 32,
         }
@@ -75,9 +77,8 @@ impl Script {
     /// Hears what machines say.
     pub fn hear(&mut self, node: NodeId, note: &Note) {
         match note {
-            Note::Client(ClientNote::SendAcked { .. } | ClientNote::SendFailed { .. }) => {
-                *self.answered.entry(node).or_default() += 1;
-            }
+            Note::Client(ClientNote::SendAcked { .. }) => *self.acknowledged.entry(node).or_default() += 1,
+            Note::Client(ClientNote::SendFailed { .. }) => *self.failed.entry(node).or_default() += 1,
             Note::Client(ClientNote::Polled {
                 topic,
                 partition,
@@ -138,10 +139,11 @@ impl Script {
                     replica.is_leader() && isr == wanted
                 })
             }),
-            Condition::Answered { client, at_least } => layout
-                .node(client)
-                .and_then(|node| self.answered.get(&node))
-                .is_some_and(|count| count >= at_least),
+            Condition::Answered { client, at_least } => {
+                told(&self.acknowledged, client, layout) + told(&self.failed, client, layout) >= *at_least
+            }
+            Condition::Acknowledged { client, at_least } => told(&self.acknowledged, client, layout) >= *at_least,
+            Condition::Failed { client, at_least } => told(&self.failed, client, layout) >= *at_least,
             Condition::Read {
                 client,
                 partition,
@@ -293,6 +295,12 @@ impl Script {
             }
         }
     }
+}
+
+/// How many fates a producer was told.
+fn told(counts: &BTreeMap<NodeId, u64>, client: &str, layout: &Layout) -> u64 {
+    let node = layout.node(client).expect("validated when it was read");
+    counts.get(&node).copied().unwrap_or(0)
 }
 
 /// Whether something holds of a replica that is up.

@@ -458,7 +458,9 @@ impl Lint<'_> {
                 self.partition(partition, place)?;
                 self.nodes(nodes, place)
             }
-            Condition::Answered { client, .. } => self.client(client, 'p', place),
+            Condition::Answered { client, .. }
+            | Condition::Acknowledged { client, .. }
+            | Condition::Failed { client, .. } => self.client(client, 'p', place),
             Condition::Read { client, partition, .. } | Condition::ReadIs { client, partition, .. } => {
                 self.client(client, 'r', place)?;
                 self.partition(partition, place)

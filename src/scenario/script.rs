@@ -79,6 +79,20 @@ pub enum Condition {
         /// How many since the run began.
         at_least: u64,
     },
+    /// A producer was told success for this many records.
+    Acknowledged {
+        /// Producer.
+        client: String,
+        /// How many since the run began.
+        at_least: u64,
+    },
+    /// A producer was told of this many records that they are not written, or perhaps.
+    Failed {
+        /// Producer.
+        client: String,
+        /// How many since the run began.
+        at_least: u64,
+    },
     /// A consumer has read up to this offset.
     Read {
         /// Consumer.

@@ -291,3 +291,70 @@ fn a_swarm_spares_nodes_that_exist_and_not_all_of_them() {
     );
     parse("fine.json", &fine).expect("valid");
 }
+
+/// The sample as a lesson.
+const LESSON: &str = r#""lesson": { "title": "T", "sections": [17], "opening": ["o"], "closing": ["c"] }, "claims""#;
+const TOLD: &str = r#"[{ "kill": "b1" }], "note": "b1 dies.", "expect": "An election.",
+  "quiz": { "question": "Who?", "choices": ["b2", "b3"], "answer": 1, "why": "It is in sync." } }]"#;
+
+/// What is wrong with the lesson when one piece is replaced; nothing if `from` stays.
+fn lesson_problem(from: &str, to: &str) -> Option<String> {
+    let text = GOOD
+        .replacen("\"claims\"", LESSON, 1)
+        .replacen(r#"[{ "kill": "b1" }] }]"#, TOLD, 1);
+    assert!(text.contains(from), "the lesson has no `{from}`");
+    parse("bad.json", &text.replacen(from, to, 1))
+        .err()
+        .map(|error| error.to_string())
+}
+
+#[test]
+fn a_lesson_says_and_asks_something_that_can_be_answered() {
+    assert_eq!(lesson_problem("b1 dies.", "b1 dies."), None);
+    for (from, to, words) in [
+        (
+            "[17]",
+            "[20]",
+            &["lesson.sections[0]", "20 is not a section", "1 to 19"][..],
+        ),
+        ("[17]", "[]", &["lesson.sections", "must name a section"]),
+        ("\"T\"", "\" \"", &["lesson.title", "must say something"]),
+        ("[\"c\"]", "[]", &["lesson.closing", "must have paragraphs"]),
+        ("b1 dies.", "", &["faults.script[0].note", "at every step"]),
+        (
+            "\"answer\": 1",
+            "\"answer\": 3",
+            &["faults.script[0].quiz.answer", "is 3", "from 1 to 2"],
+        ),
+        ("\"answer\": 1", "\"answer\": 0", &["quiz.answer", "is 0"]),
+        (
+            "\"answer\": 1,",
+            "",
+            &["faults.script[0].quiz", "missing field `answer`"],
+        ),
+        ("[\"b2\", \"b3\"]", "[\"b2\"]", &["quiz.choices", "two to nine, not 1"]),
+        (
+            "[\"b2\", \"b3\"]",
+            "[\"b2\", \"b2\"]",
+            &["quiz.choices[1]", "`b2` stands there twice"],
+        ),
+        ("It is in sync.", "", &["quiz.why", "must say something"]),
+        (
+            "\"why\"",
+            "\"because\"",
+            &["faults.script[0].quiz", "unknown field `because`"],
+        ),
+        (
+            "\"expect\": \"An",
+            "\"expects\": \"An",
+            &["faults.script[0]", "unknown field `expects`"],
+        ),
+    ] {
+        let problem = lesson_problem(from, to).unwrap_or_else(|| panic!("{to} must be refused"));
+        assert!(words.iter().all(|word| problem.contains(word)), "{words:?}: {problem}");
+    }
+    let start = TOLD.find("\"quiz\"").expect("it has one");
+    let silent = TOLD[start..].trim_end_matches(" }]");
+    let problem = lesson_problem(&format!(",\n  {silent}"), "").expect("it asks nothing");
+    assert!(problem.contains("a lesson asks something"), "{problem}");
+}

@@ -131,7 +131,10 @@ impl Film {
                 replicas: replicas.collect(),
             }
         });
-        let said = frame.notes.iter().map(|(node, note)| self.caption(*node, note));
+        let said = frame
+            .notes
+            .iter()
+            .map(|(node, note)| self.caption(frame.time_ns, *node, note));
         let broken = self.broken.iter().filter(|(when, _)| *when == at);
         let broken = broken.map(|(_, words)| words.clone());
         Moment {

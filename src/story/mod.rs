@@ -166,6 +166,7 @@ impl State {
                 replica.high_watermark = replica.high_watermark.min(*log_end_offset).max(*log_start_offset);
                 replica.epochs.retain(|(_, start)| start < log_end_offset);
                 replica.leads = false;
+                replica.isr.clear();
             }
             Note::Appended {
                 partition,

@@ -43,12 +43,23 @@ pub(super) fn broken(outcome: &Outcome) -> impl Iterator<Item = (u64, String)> {
     })
 }
 
-/// How a run ended.
+/// How a run ended: what was lost for each reason, and the verdict.
 pub(super) fn ending(outcome: &Outcome) -> Vec<String> {
-    let lost = outcome
-        .permitted
-        .iter()
-        .map(|loss| format!("lost, as its promise allows: {loss}"));
+    let mut lost: Vec<(&str, Vec<&str>)> = Vec::new();
+    for loss in &outcome.permitted {
+        let (record, reason) = loss.split_once(": ").unwrap_or((loss, ""));
+        match lost.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, records)) => records.push(record),
+            None => lost.push((reason, vec![record])),
+        }
+    }
+    let lost = lost.into_iter().map(|(reason, records)| {
+        let more = match records.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        format!("lost, as the promise allows: {}{more}: {reason}", records[0])
+    });
     lost.chain([format!("verdict: {}", outcome.headline())]).collect()
 }
 
@@ -67,18 +78,22 @@ fn quiz(scenario: &Scenario, number: usize) -> Option<Asked> {
 }
 
 impl Film {
-    pub(super) fn caption(&self, node: NodeId, note: &Note) -> Said {
+    pub(super) fn caption(&self, time_ns: u64, node: NodeId, note: &Note) -> Said {
         let mut words = note.to_string();
         for (partition, name) in &self.topics {
             words = words.replace(&format!("{partition:?}"), name);
         }
         Said {
+            time_ns,
             who: self.layout.names[usize::from(node.0)].clone(),
             words,
-            is_common: matches!(
-                note,
-                Note::Client(ClientNote::SendAcked { .. } | ClientNote::SendFailed { .. })
-            ),
+            kind: match note {
+                Note::Client(ClientNote::SendAcked { .. }) => Some("acknowledged"),
+                Note::Client(ClientNote::SendFailed { .. }) => Some("failed"),
+                Note::EpochFenced { .. } => Some("fenced"),
+                Note::ProduceAnswered { .. } => Some("refused"),
+                _ => None,
+            },
         }
     }
 
@@ -111,7 +126,7 @@ impl Film {
         };
         Walk {
             title: format!(
-                "{}: {} (section {} of the notes)",
+                "{}: {} ({} of the notes)",
                 scenario.name,
                 lesson.title,
                 sections(&lesson.sections)
@@ -132,19 +147,25 @@ impl Film {
             .iter()
             .all(|producer| producer.records_per_s == 0);
         let begin = self.taken().first().copied().unwrap_or(0);
-        let mut stops = Vec::new();
+        let mut walk = Walk {
+            ending: self.ending.clone(),
+            ..self.head()
+        };
         for at in begin..self.len() {
             let frame = &self.frames[at];
             let notes = frame
                 .notes
                 .iter()
                 .filter(|(node, note)| self.is_told(*node, note, is_quiet));
-            let mut said: Vec<Said> = notes.map(|(node, note)| self.caption(*node, note)).collect();
+            let mut said: Vec<Said> = notes
+                .map(|(node, note)| self.caption(frame.time_ns, *node, note))
+                .collect();
             let broken = self.broken.iter().filter(|(when, _)| *when == at);
             said.extend(broken.map(|(_, words)| Said {
+                time_ns: frame.time_ns,
                 who: "!!!".to_owned(),
                 words: words.clone(),
-                is_common: false,
+                kind: None,
             }));
             let told = frame.script.map(|number| self.told(number));
             if told.is_none() && said.is_empty() {
@@ -155,18 +176,14 @@ impl Film {
                 _ => false,
             };
             let is_shown = told.is_some() || frame.notes.iter().any(is_decisive);
-            stops.push(Stop {
+            walk.push(Stop {
                 time_ns: frame.time_ns,
                 told,
                 said,
                 moment: is_shown.then(|| self.moment(at)),
             });
         }
-        Walk {
-            stops,
-            ending: self.ending.clone(),
-            ..self.head()
-        }
+        walk
     }
 
     fn is_topic(&self, partition: kafka::TopicPartition) -> bool {
@@ -199,7 +216,7 @@ impl Film {
     }
 }
 
-/// `1 to 3, 5`.
+/// `sections 1 to 3, 5`.
 pub fn sections(numbers: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for number in numbers {
@@ -213,5 +230,6 @@ pub fn sections(numbers: &[u32]) -> String {
         1 => format!("{first}, {last}"),
         _ => format!("{first} to {last}"),
     });
-    words.collect::<Vec<_>>().join(", ")
+    let plural = if numbers.len() == 1 { "" } else { "s" };
+    format!("section{plural} {}", words.collect::<Vec<_>>().join(", "))
 }

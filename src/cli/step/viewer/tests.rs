@@ -1,1 +1,149 @@
+//! The viewer on a terminal of 80 columns and 24 lines.
 
+#[path = "../../../../tests/common/golden.rs"]
+mod golden;
+
+use super::*;
+use crate::cli::plain::film;
+use crate::lessons;
+use crate::run::Options;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+const WIDTH: u16 = 80;
+const HEIGHT: u16 = 24;
+
+fn lesson(name: &str) -> Film {
+    let scenario = lessons::named(name).expect("valid").expect("there is one");
+    film(&scenario, 0, &Options::default()).expect("it runs").0
+}
+
+fn screen(viewer: &mut Viewer<'_>) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(WIDTH, HEIGHT)).expect("a terminal in memory");
+    terminal.draw(|frame| viewer.draw(frame)).expect("drawn");
+    let buffer = terminal.backend().buffer();
+    let row = |y| (0..WIDTH).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    (0..HEIGHT).map(|y| row(y).trim_end().to_owned()).collect()
+}
+
+fn next(viewer: &mut Viewer<'_>) {
+    assert!(viewer.press(KeyCode::Char(' ')));
+}
+
+/// Goes on until the script's step of this number, answering with `key`.
+fn until_step(viewer: &mut Viewer<'_>, number: usize, key: char) {
+    for _ in 0..500 {
+        if viewer.asking.is_some() {
+            viewer.press(KeyCode::Char(key));
+        } else if viewer.film.taken()[number] == viewer.at && !viewer.is_cover {
+            return;
+        } else {
+            next(viewer);
+        }
+    }
+    panic!("step {number} is never reached");
+}
+
+#[test]
+fn the_truncation_stands_on_one_screen() {
+    let film = lesson("truncation");
+    let mut viewer = Viewer::new(&film);
+    let number = film.taken().len() - 2;
+    until_step(&mut viewer, number, '2');
+    let lines = screen(&mut viewer);
+    let text = lines.join("\n");
+    assert!(text.contains("You said 2: right."), "{text}");
+    assert!(text.contains("b1 cut its log from 103 to 102"), "{text}");
+    assert!(!text.contains('…'), "cut: {text}");
+    assert_eq!(lines.last().map(String::as_str), Some(KEYS), "the keys are shown");
+    golden::check("lessons/truncation.screen.txt", &(text + "\n"));
+}
+
+#[test]
+fn a_question_comes_before_its_step_and_the_answer_with_it() {
+    let film = lesson("truncation");
+    let asked = (1..film.taken().len()).find(|number| film.told(*number).answers.is_some());
+    let asked = asked.expect("it asks something");
+    let quiz = film.told(asked).answers.expect("just found");
+    let mut viewer = Viewer::new(&film);
+    until_step(&mut viewer, asked - 1, ' ');
+    // Not even to the end does one get past it.
+    viewer.press(KeyCode::Char('G'));
+    assert_eq!((viewer.asking, viewer.at), (Some(asked), film.taken()[asked - 1]));
+    let text = screen(&mut viewer).join("\n");
+    assert!(text.contains("Question: "), "{text}");
+    assert!(text.contains(&format!("1-{} answer", quiz.choices.len())), "{text}");
+    assert!(!text.contains(&quiz.why[..20]), "the answer comes later: {text}");
+    // No choice has this number.
+    viewer.press(KeyCode::Char('9'));
+    assert_eq!(viewer.asking, Some(asked));
+    let wrong = if quiz.answer == 1 { '2' } else { '1' };
+    viewer.press(KeyCode::Char(wrong));
+    assert_eq!(viewer.asking, None);
+    let text = screen(&mut viewer).join("\n");
+    assert!(text.contains(&format!("You say {wrong}")), "{text}");
+    until_step(&mut viewer, asked, ' ');
+    let text = screen(&mut viewer).join("\n");
+    assert!(text.contains(&format!("You said {wrong}: not so.")), "{text}");
+    assert!(text.contains(&format!("Answer: {}", quiz.answer)), "{text}");
+    // It is asked once.
+    viewer.press(KeyCode::Char('g'));
+    until_step(&mut viewer, asked, 'q');
+}
+
+#[test]
+fn nothing_is_cut_on_any_screen_of_any_lesson() {
+    for name in lessons::names() {
+        let film = lesson(name);
+        let mut viewer = Viewer::new(&film);
+        let mut screens = 0;
+        loop {
+            let lines = screen(&mut viewer);
+            let text = lines.join("\n");
+            assert!(!text.contains('…'), "{name}: cut: {text}");
+            let is_keys = |line: &String| line.contains("q quit");
+            assert!(lines.last().is_some_and(is_keys), "{name}: no keys: {text}");
+            let all = viewer.lines(usize::from(WIDTH));
+            assert!(all.iter().all(|line| line.chars().count() <= 80), "{name}: {all:#?}");
+            if all.len() > usize::from(HEIGHT) - 2 {
+                assert!(text.contains("more lines: ↓"), "{name}: {text}");
+                viewer.scroll = usize::MAX;
+                let end = screen(&mut viewer);
+                let last = all.iter().rfind(|line| !line.is_empty()).expect("it has some");
+                assert!(end.contains(&last.trim_end().to_owned()), "{name}: {end:#?}");
+                viewer.scroll = 0;
+            }
+            screens += 1;
+            if viewer.at + 1 == film.len() && viewer.asking.is_none() {
+                break;
+            }
+            next(&mut viewer);
+        }
+        assert!(screens > film.taken().len(), "{name}");
+        let closing = screen(&mut viewer).join("\n");
+        let words = film.head().closing[0][..20].to_owned();
+        assert!(
+            closing.contains(&words),
+            "{name}: the end says what to remember: {closing}"
+        );
+    }
+}
+
+#[test]
+fn one_goes_back_as_one_goes_forward() {
+    let film = lesson("log");
+    let mut viewer = Viewer::new(&film);
+    assert!(screen(&mut viewer)[0].starts_with("log: "), "the cover");
+    next(&mut viewer);
+    let first = viewer.at;
+    viewer.press(KeyCode::Char('n'));
+    assert_eq!(viewer.at, first + 1);
+    viewer.press(KeyCode::Char('p'));
+    assert_eq!(viewer.at, first);
+    viewer.press(KeyCode::Char('t'));
+    let turn = viewer.at;
+    assert!(turn > first);
+    viewer.press(KeyCode::Char('b'));
+    assert_eq!(viewer.at, first);
+    assert!(!viewer.press(KeyCode::Char('q')), "over");
+}
