@@ -153,3 +153,20 @@ fn a_run_without_words_is_told_by_its_turns() {
     }
     assert!(text.lines().count() < 3_000, "not every step: {}", text.lines().count());
 }
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(path).expect("the README");
+    let section = text.split("\n## Lessons").nth(1).expect("its section");
+    let section = section.split("\n## ").next().expect("up to the next");
+    let blocks: Vec<&str> = section.split("```\n").skip(1).step_by(2).collect();
+    assert_eq!(blocks.len(), 3, "commands, the list, an excerpt");
+    let listed = out(&highwater(&["lessons"]));
+    assert!(listed.contains(blocks[1]), "the list is now:\n{listed}");
+    let shown = out(&highwater(&["lesson", "truncation", "--plain"]));
+    assert!(
+        shown.contains(blocks[2].trim_end()),
+        "the excerpt is not in what `lesson truncation --plain` prints"
+    );
+}

@@ -1,5 +1,6 @@
 //! `lessons`, `lesson`: scenarios with a narrator.
 
+use super::plain::LINE;
 use super::{Failure, LessonArgs, plain, step};
 use crate::lessons;
 use crate::run::Options;
@@ -8,10 +9,10 @@ use std::io::IsTerminal;
 pub(super) fn list() -> Result<u8, Failure> {
     for scenario in lessons::all()? {
         let Some(lesson) = &scenario.lesson else { continue };
-        println!("{:<22} {}", scenario.name, lesson.title);
+        println!("{:<18} {}", scenario.name, lesson.title);
         let sections = crate::story::sections(&lesson.sections);
-        let words = format!("{} ({sections} of the notes)", scenario.description);
-        for line in reports::text::hang(&" ".repeat(23), &words, 80) {
+        let words = format!("{sections} of the notes: {}", scenario.description);
+        for line in reports::text::hang("    ", &words, LINE) {
             println!("{line}");
         }
     }

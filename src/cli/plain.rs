@@ -8,7 +8,7 @@ use crate::story::{Film, Recorder};
 use std::io::Write;
 
 /// Characters of a line.
-const LINE: usize = 80;
+pub(super) const LINE: usize = 80;
 
 /// Records a run.
 pub(super) fn film(scenario: &Scenario, seed: u64, options: &Options) -> Result<(Film, Outcome), Failure> {

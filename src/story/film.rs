@@ -58,7 +58,7 @@ impl Film {
             broken: narrate::broken(outcome)
                 .map(|(time_ns, words)| (place(time_ns), words))
                 .collect(),
-            ending: narrate::ending(outcome),
+            ending: narrate::ending(&scenario, outcome),
             scenario,
             layout,
             topics,

@@ -123,8 +123,9 @@ impl Observer for Recorder {
     }
 
     fn script(&mut self, number: usize, world: &World<Cluster>, _layout: &Layout) {
-        let does = narrate::deeds(&self.scenario.faults.script[number]).join("; ");
-        let what = format!("step {} of the script: {does}", number + 1);
+        let does = narrate::deeds(&self.scenario.faults.script[number]);
+        let colon = if does.is_empty() { "" } else { ": " };
+        let what = format!("step {} of the script{colon}{}", number + 1, does.join("; "));
         self.push(world.now(), what, Some(number), world);
     }
 

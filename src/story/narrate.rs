@@ -2,7 +2,7 @@
 
 use super::Film;
 use crate::run::Outcome;
-use crate::scenario::{Quiz, Scenario, ScriptStep};
+use crate::scenario::{Expect, Quiz, Scenario, ScriptStep};
 use kafka::{ClientNote, Note};
 use reports::walk::{Quiz as Asked, Said, Stop, Told, Walk};
 use sim::fault::NodeId;
@@ -44,7 +44,7 @@ pub(super) fn broken(outcome: &Outcome) -> impl Iterator<Item = (u64, String)> {
 }
 
 /// How a run ended: what was lost for each reason, and the verdict.
-pub(super) fn ending(outcome: &Outcome) -> Vec<String> {
+pub(super) fn ending(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
     let mut lost: Vec<(&str, Vec<&str>)> = Vec::new();
     for loss in &outcome.permitted {
         let (record, reason) = loss.split_once(": ").unwrap_or((loss, ""));
@@ -60,7 +60,18 @@ pub(super) fn ending(outcome: &Outcome) -> Vec<String> {
         };
         format!("lost, as the promise allows: {}{more}: {reason}", records[0])
     });
-    lost.chain([format!("verdict: {}", outcome.headline())]).collect()
+    let expected = match &scenario.expect {
+        Expect::Violates { check } => outcome.violations.iter().find(|violation| violation.check == check),
+        Expect::Passes => None,
+    };
+    let verdict = match expected {
+        Some(violation) => format!(
+            "verdict: {} is broken, as expected: {}",
+            violation.check, violation.message
+        ),
+        None => format!("verdict: {}", outcome.headline()),
+    };
+    lost.chain([verdict]).collect()
 }
 
 fn asked(quiz: &Quiz) -> Asked {
