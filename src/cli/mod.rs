@@ -166,7 +166,7 @@ struct ReplayArgs {
     #[arg(long, conflicts_with_all = ["trace", "log", "step", "record"])]
     html: Option<PathBuf>,
     /// Print it as text: the script's steps, what turned between them, pictures of the logs
-    #[arg(long, conflicts_with_all = ["step", "log", "trace", "record", "path"])]
+    #[arg(long, conflicts_with_all = ["step", "log", "trace", "record", "path", "out"])]
     plain: bool,
     /// Write what every random stream drew
     #[arg(long)]
