@@ -1,5 +1,7 @@
 //! Two columns: what one side says, and what the other does.
 
+use crate::text::{hang, wrap};
+
 /// A row: the left text, and lines for the right column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -14,8 +16,8 @@ pub fn render(title: (&str, &str), pairs: &[Pair], width: usize) -> String {
     let mut text = format!("      {:<width$} │ {}\n", title.0, title.1);
     text += &format!("      {}─┼─{}\n", "─".repeat(width), "─".repeat(width));
     for (at, pair) in pairs.iter().enumerate() {
-        let left = wrap(&pair.left, width, "");
-        let right: Vec<String> = pair.right.iter().flat_map(|line| wrap(line, width, "  ")).collect();
+        let left = wrap(&pair.left, "", "", width);
+        let right: Vec<String> = pair.right.iter().flat_map(|line| wrap(line, "", "  ", width)).collect();
         for row in 0..left.len().max(right.len()).max(1) {
             let number = if row == 0 {
                 format!("{:>4}.", at + 1)
@@ -33,30 +35,7 @@ pub fn render(title: (&str, &str), pairs: &[Pair], width: usize) -> String {
 
 /// A text behind a label, in lines of at most `width` characters; all but the first are indented as far as the label goes.
 pub fn paragraph(label: &str, text: &str, width: usize) -> String {
-    let rest = width - label.chars().count();
-    let indent = " ".repeat(label.chars().count());
-    let lines = wrap(text, rest, "").into_iter().enumerate();
-    let lines = lines.map(|(at, line)| format!("{}{line}\n", if at == 0 { label } else { &indent }));
-    lines.collect()
-}
-
-/// Lines of at most `width` characters; all but the first are indented. A word that is longer stays whole.
-fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        let begins = line.trim().is_empty();
-        if !begins && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::replace(&mut line, indent.to_owned()));
-        } else if !begins {
-            line.push(' ');
-        }
-        line += word;
-    }
-    if !line.is_empty() {
-        lines.push(line);
-    }
-    lines
+    hang(label, text, width).into_iter().map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]

@@ -10,29 +10,36 @@ pub fn cut(line: &str, width: usize) -> String {
     text
 }
 
-/// The words of a text in lines of at most `width` characters, the first after `lead`, the others as far to the right.
-/// A word that is longer than a line is broken.
-pub fn hang(lead: &str, text: &str, width: usize) -> Vec<String> {
-    let indent = lead.chars().count();
-    let room = width.saturating_sub(indent).max(1);
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        for piece in pieces(word, room) {
-            let line = lines.last_mut().expect("there is always one");
-            let used = line.chars().count();
-            if used == 0 {
-                line.push_str(&piece);
-            } else if used + 1 + piece.chars().count() > room {
-                lines.push(piece);
-            } else {
-                line.push(' ');
-                line.push_str(&piece);
-            }
+/// The words of a text in lines of at most `width` characters, the first after `first`, the others after `rest`. A word that
+/// is longer than a line is broken.
+pub fn wrap(text: &str, first: &str, rest: &str, width: usize) -> Vec<String> {
+    let room = |lead: &str| width.saturating_sub(lead.chars().count()).max(1);
+    let mut lines = vec![first.to_owned()];
+    let mut left = room(first);
+    let mut is_fresh = true;
+    for piece in text
+        .split_whitespace()
+        .flat_map(|word| pieces(word, room(first).min(room(rest))))
+    {
+        let length = piece.chars().count();
+        if !is_fresh && length + 1 > left {
+            lines.push(rest.to_owned());
+            (left, is_fresh) = (room(rest), true);
         }
+        let line = lines.last_mut().expect("there is always one");
+        if !is_fresh {
+            line.push(' ');
+            left -= 1;
+        }
+        line.push_str(&piece);
+        (left, is_fresh) = (left - length, false);
     }
-    let first = |i: usize| if i == 0 { lead.to_owned() } else { " ".repeat(indent) };
-    let hung = lines.iter().enumerate().map(|(i, line)| first(i) + line);
-    hung.map(|line| line.trim_end().to_owned()).collect()
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// A text behind a label, all lines as far to the right.
+pub fn hang(label: &str, text: &str, width: usize) -> Vec<String> {
+    wrap(text, label, &" ".repeat(label.chars().count()), width)
 }
 
 fn pieces(word: &str, room: usize) -> Vec<String> {

@@ -48,7 +48,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         out: None,
         series: args.out.is_some().then(|| Series::new(&scenario)),
         log: args.log.clone(),
-        names: Vec::new(),
+        layout: Layout::of(&scenario),
         index: 0,
         failed: None,
     };
@@ -57,7 +57,6 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
             .map_err(|error| Failure::machine(&format!("cannot write {}", path.display()), &error))?;
         observer.out = Some(BufWriter::new(file));
     }
-    observer.names = Layout::of(&scenario).names;
     let shared = Arc::new(scenario);
     let for_thread = Arc::clone(&shared);
     let run = move || {
@@ -154,7 +153,7 @@ struct Teller {
     out: Option<BufWriter<std::fs::File>>,
     series: Option<Series>,
     log: Option<String>,
-    names: Vec<String>,
+    layout: Layout,
     index: u64,
     failed: Option<std::io::Error>,
 }
@@ -186,12 +185,12 @@ impl Observer for Teller {
             series.step(stepped, world, layout);
         }
         if self.out.is_some() {
-            let node = stepped.node.map(|node| self.names[usize::from(node.0)].clone());
+            let node = stepped.node.map(|node| self.layout.names[usize::from(node.0)].clone());
             let line = json!({"step": self.index, "time_ns": stepped.time, "node": node, "what": format!("{:?}", stepped.label)});
             self.write(&line);
         }
         if self.log.as_deref() == Some("trace") {
-            let node = stepped.node.map_or("-", |node| &self.names[usize::from(node.0)]);
+            let node = stepped.node.map_or("-", |node| &self.layout.names[usize::from(node.0)]);
             println!("{:>10.6} {node:<6} {:?}", stepped.time as f64 / 1e9, stepped.label);
         }
     }
@@ -203,16 +202,17 @@ impl Observer for Teller {
         if self.out.is_none() && self.log.is_none() {
             return;
         }
-        let mut words = format!("{fault:?}");
-        for (number, name) in self.names.iter().enumerate() {
-            words = words.replace(&format!("NodeId({number})"), name);
-        }
+        let words = self.layout.named(fault);
         self.world(time_ns, "fault", &words);
     }
 
     fn strike(&mut self, time_ns: u64, node: NodeId, strike: &Strike) {
         let place = strike.path.as_deref().unwrap_or("the whole disk");
-        let words = format!("{} struck {place} of {}", strike.what, self.names[usize::from(node.0)]);
+        let words = format!(
+            "{} struck {place} of {}",
+            strike.what,
+            self.layout.names[usize::from(node.0)]
+        );
         self.world(time_ns, "strike", &words);
     }
 
@@ -220,7 +220,7 @@ impl Observer for Teller {
         if let Some(series) = &mut self.series {
             series.note(time_ns, node, note);
         }
-        let name = self.names[usize::from(node.0)].clone();
+        let name = self.layout.names[usize::from(node.0)].clone();
         if self.out.is_some() {
             self.write(&json!({"step": self.index, "time_ns": time_ns, "node": name, "note": format!("{note:?}")}));
         }

@@ -54,6 +54,15 @@ impl Layout {
             .map(|i| fault::NodeId(i as u16))
     }
 
+    /// What the world says, with the names of nodes in it.
+    pub fn named(&self, what: &impl std::fmt::Debug) -> String {
+        let mut words = format!("{what:?}");
+        for (number, name) in self.names.iter().enumerate() {
+            words = words.replace(&format!("NodeId({number})"), name);
+        }
+        words
+    }
+
     /// Brokers and controllers.
     pub fn server_nodes(&self) -> Vec<fault::NodeId> {
         (0..self.servers as u16).map(fault::NodeId).collect()

@@ -15,7 +15,7 @@ pub struct Film {
     pub(super) topics: BTreeMap<TopicPartition, String>,
     pub(super) frames: Vec<Frame>,
     kept: Vec<State>,
-    /// Moments at which something turned: a step of the script, an election, a truncation, an ISR, a death.
+    /// Moments at which something turned: a step of the script, a fault, an election, a truncation, an ISR, a death.
     turns: Vec<usize>,
     /// The moment of each step of the script that was taken.
     taken: Vec<usize>,
@@ -45,7 +45,8 @@ impl Film {
                 kept.push(state.clone());
             }
             frame.notes.iter().for_each(|(node, note)| state.fold(*node, note));
-            let is_turn = frame.script.is_some() || frame.notes.iter().any(|(_, note)| narrate::is_turn(note));
+            let is_struck = frame.script.is_some() || !frame.faults.is_empty();
+            let is_turn = is_struck || frame.notes.iter().any(|(_, note)| narrate::is_turn(note));
             if is_turn || (!up.is_empty() && up != frame.up) {
                 turns.push(i);
             }
@@ -142,8 +143,8 @@ impl Film {
             steps: self.frames.len(),
             time_ns: frame.time_ns,
             what: frame.what.clone(),
-            notes: said
-                .map(|said| format!("{}: {}", said.who, said.words))
+            notes: (frame.faults.iter().map(|fault| format!("world: {fault}")))
+                .chain(said.map(|said| format!("{}: {}", said.who, said.words)))
                 .chain(broken)
                 .collect(),
             nodes: nodes.collect(),

@@ -14,7 +14,7 @@ use crate::run::{Layout, Observer, Outcome};
 use crate::scenario::Scenario;
 use kafka::{Note, TopicPartition};
 use reports::moment::Replica;
-use sim::fault::NodeId;
+use sim::fault::{Fault, NodeId};
 use sim::step::Stepped;
 use sim::world::World;
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ struct Frame {
     in_flight: Vec<String>,
     /// The script's step that this is.
     script: Option<usize>,
+    /// What the seed did to the cluster.
+    faults: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -82,6 +84,7 @@ impl Recorder {
             up: servers.map(|node| world.is_up(node)).collect(),
             in_flight: in_flight.collect(),
             script,
+            faults: Vec::new(),
         };
         self.frames.push(frame);
         if self.topics.is_empty() || script.is_some() || self.frames.len().is_multiple_of(KEEP_EVERY) {
@@ -129,6 +132,15 @@ impl Observer for Recorder {
         self.push(world.now(), what, Some(number), world);
     }
 
+    fn fault(&mut self, _time_ns: u64, fault: &Fault) {
+        // What a step of the script does is told in its own words.
+        if let Some(frame) = self.frames.last_mut().filter(|frame| frame.script.is_none())
+            && fault.disturbs()
+        {
+            frame.faults.push(self.layout.named(fault));
+        }
+    }
+
     fn note(&mut self, _time_ns: u64, node: NodeId, note: &Note) {
         if self.frames.is_empty() {
             // Said at the very start, before the first step.
@@ -139,6 +151,7 @@ impl Observer for Recorder {
                 up: vec![true; self.layout.servers],
                 in_flight: Vec::new(),
                 script: None,
+                faults: Vec::new(),
             });
         }
         let frame = self.frames.last_mut().expect("pushed above");

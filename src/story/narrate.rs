@@ -164,20 +164,18 @@ impl Film {
         };
         for at in begin..self.len() {
             let frame = &self.frames[at];
-            let notes = frame
-                .notes
-                .iter()
-                .filter(|(node, note)| self.is_told(*node, note, is_quiet));
-            let mut said: Vec<Said> = notes
-                .map(|(node, note)| self.caption(frame.time_ns, *node, note))
-                .collect();
-            let broken = self.broken.iter().filter(|(when, _)| *when == at);
-            said.extend(broken.map(|(_, words)| Said {
+            let by = |who: &str, words: &String| Said {
                 time_ns: frame.time_ns,
-                who: "!!!".to_owned(),
+                who: who.to_owned(),
                 words: words.clone(),
                 kind: None,
-            }));
+            };
+            let faults = frame.faults.iter().map(|fault| by("world", fault));
+            let notes = (frame.notes.iter()).filter(|(node, note)| self.is_told(*node, note, is_quiet));
+            let notes = notes.map(|(node, note)| self.caption(frame.time_ns, *node, note));
+            let broken = self.broken.iter().filter(|(when, _)| *when == at);
+            let broken = broken.map(|(_, words)| by("!!!", words));
+            let said: Vec<Said> = faults.chain(notes).chain(broken).collect();
             let told = frame.script.map(|number| self.told(number));
             if told.is_none() && said.is_empty() {
                 continue;
