@@ -128,6 +128,10 @@ impl Boot for Cluster {
         disk: &mut Disk,
         effects: &mut Vec<Effect>,
     ) -> Option<Process> {
+        if let Some(valve) = &self.valve {
+            // What the process before had not sent is gone with it.
+            valve.borrow_mut().died(node);
+        }
         let mut out = Outbox::default();
         let machine = match &self.roles[usize::from(node.0)] {
             Role::Broker(config) => {
@@ -228,6 +232,12 @@ impl Process {
         broker.step(at(now), received, &mut SimDisk(disk), &mut self.out);
         self.flush(now, effects);
         self.settle(effects);
+    }
+
+    /// Sends a frame that a valve has kept back.
+    pub fn let_go(&mut self, conn: u64, bytes: Bytes, effects: &mut Vec<Effect>) {
+        pass(&self.tap, self.node, conn, || Act::Sends(bytes.clone()));
+        effects.push(Effect::Send { conn, bytes });
     }
 
     /// An event as the machine's input.

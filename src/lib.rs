@@ -18,6 +18,7 @@ pub mod exhaustive;
 pub mod history;
 pub mod isolate;
 pub mod lessons;
+pub mod play;
 pub mod run;
 pub mod scenario;
 pub mod series;

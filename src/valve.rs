@@ -1,8 +1,8 @@
 //! A valve between the processes of the simulated cluster and its network: it keeps frames back until they are asked for.
 //!
-//! Closed, it lets a path of the specification decide in which order messages are handled. It also carries a hand: requests
-//! that no client sent, put into a process as if they had come in, and their answers. It looks at frames, never into
-//! machines. No run that is judged by its seed has one.
+//! Closed, it lets a path of the specification decide in which order messages are handled, or a script which messages of a
+//! link go and which are lost. It also carries a hand: requests that no client sent, put into a process as if they had
+//! come in, and their answers. It looks at frames, never into machines. A run whose script keeps nothing back has none.
 
 use bytes::Bytes;
 use kafka::wire::{api, frame};
@@ -54,6 +54,8 @@ impl Frame {
 pub struct Valve {
     /// Requests of these kinds, and answers of these.
     holds: BTreeSet<(i16, bool)>,
+    /// Links of which everything is kept back: from, to.
+    links: BTreeSet<(NodeId, NodeId)>,
     /// Whose heartbeats are kept back.
     silent: BTreeSet<NodeId>,
     held: Vec<Frame>,
@@ -75,6 +77,7 @@ impl Valve {
     /// Nothing more is kept back. What was is for the caller to release.
     pub fn open(&mut self) {
         self.holds.clear();
+        self.links.clear();
         self.silent.clear();
     }
 
@@ -85,6 +88,21 @@ impl Valve {
         } else {
             self.silent.remove(&node);
         }
+    }
+
+    /// Keeps back everything that one node sends to another, or no more; what was is for the caller to release.
+    pub fn hold_link(&mut self, from: NodeId, to: NodeId, holds: bool) {
+        if holds {
+            self.links.insert((from, to));
+        } else {
+            self.links.remove(&(from, to));
+        }
+    }
+
+    /// The oldest frame of a link that is kept back.
+    pub fn oldest(&self, from: NodeId, to: NodeId) -> Option<u64> {
+        let frame = self.held.iter().find(|frame| (frame.from, frame.to) == (from, to));
+        frame.map(|frame| frame.number)
     }
 
     /// What is kept back, oldest first.
@@ -138,7 +156,8 @@ impl Valve {
             return Some(bytes);
         };
         let silenced = api == ApiKey::BrokerHeartbeat && !is_answer && self.silent.contains(&from);
-        if !silenced && !self.holds.contains(&(api as i16, is_answer)) {
+        let is_held = self.links.contains(&(from, to)) || self.holds.contains(&(api as i16, is_answer));
+        if !silenced && !is_held {
             return Some(bytes);
         }
         self.numbers += 1;
@@ -208,6 +227,23 @@ mod tests {
         );
         let number = held.number;
         assert!(valve.take(number).is_some() && valve.held().is_empty());
+    }
+
+    #[test]
+    fn a_link_is_kept_back_in_one_direction_and_its_oldest_frame_comes_first() {
+        let mut valve = Valve::default();
+        valve.connecting(A, 2, B);
+        valve.accepted(B, 1, A);
+        valve.hold_link(A, B, true);
+        assert!(valve.pass(A, 2, fetch(1)).is_none() && valve.pass(A, 2, fetch(2)).is_none());
+        assert_eq!((valve.oldest(A, B), valve.oldest(B, A)), (Some(0), None));
+        valve.take(0);
+        assert_eq!(valve.oldest(A, B), Some(1));
+        valve.hold_link(A, B, false);
+        assert!(valve.pass(A, 2, fetch(3)).is_some());
+        assert_eq!(valve.held().len(), 1, "what waits is the caller's");
+        valve.died(A);
+        assert_eq!(valve.oldest(A, B), None);
     }
 
     #[test]

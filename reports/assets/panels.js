@@ -11,8 +11,8 @@ function drawNow(at) {
   refill('now',
     h('h2', {}, `Step ${at + 1} of ${LAST + 1}`, h('small', {}, seconds(at))),
     h('p', { class: 'what' }, signOf(at) && h('span', { class: 'sign' }, signOf(at)), titleOf(at)),
-    narration.expect && h('p', { class: 'told' }, narration.expect),
     narration.told && h('p', { class: 'told' }, narration.told),
+    narration.expect && h('p', { class: 'told' }, h('b', {}, 'Expect: '), narration.expect),
     ...(failuresAt.get(at) || []).map(failureBox),
     h('ul', { class: 'said' }, said.slice(0, TOLD)),
     said.length > TOLD && h('details', {}, h('summary', {}, `and ${said.length - TOLD} more`), h('ul', { class: 'said' }, said.slice(TOLD))));

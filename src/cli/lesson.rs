@@ -1,7 +1,7 @@
 //! `lessons`, `lesson`: scenarios with a narrator.
 
 use super::plain::LINE;
-use super::{Failure, LessonArgs, plain, step};
+use super::{Failure, LessonArgs, html, plain, step};
 use crate::lessons;
 use crate::run::Options;
 use std::io::IsTerminal;
@@ -30,6 +30,10 @@ pub(super) fn run(args: &LessonArgs) -> Result<u8, Failure> {
         ),
     })?;
     let options = Options::default();
+    if let Some(out) = &args.html {
+        let command = format!("highwater lesson {} --seed {}", args.name, args.seed);
+        return html::write(&scenario, args.seed, &options, &command, out);
+    }
     // Whoever sits before a terminal steps through it; a file or a pipe gets text.
     if args.step || (!args.plain && std::io::stdout().is_terminal()) {
         step::walk(&scenario, args.seed, &options)

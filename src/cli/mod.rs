@@ -20,6 +20,7 @@ mod inspect;
 mod lesson;
 mod path;
 mod plain;
+mod play;
 mod replay;
 mod report;
 mod serve;
@@ -66,6 +67,17 @@ enum Command {
         file: PathBuf,
         /// Port on the loopback interface
         #[arg(long, default_value_t = 3000)]
+        port: u16,
+    },
+    /// Drive a cluster by hand, in the browser: moves, undo, what if
+    Play {
+        /// Scenario file whose cluster it is, and whose script is the first moves [default: three brokers]
+        file: Option<PathBuf>,
+        /// The seed: how long things take, and whatever else chance decides
+        #[arg(long, env = "SIM_SEED", default_value_t = 0)]
+        seed: u64,
+        /// Port on the loopback interface; 0 for any that is free
+        #[arg(long, default_value_t = 3001)]
         port: u16,
     },
     /// Validate scenario files
@@ -187,6 +199,9 @@ struct LessonArgs {
     /// As text of 80 columns [default elsewhere]
     #[arg(long, conflicts_with = "step")]
     plain: bool,
+    /// As one HTML file, to watch in a browser and to pass on
+    #[arg(long, conflicts_with_all = ["step", "plain"])]
+    html: Option<PathBuf>,
     /// The seed: it draws delays, not what the script does
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -287,6 +302,7 @@ pub fn main() -> u8 {
         Command::Lesson(args) => lesson::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Explore { file, port } => explore::explore(&file, port),
+        Command::Play { file, seed, port } => play::play(file.as_deref(), seed, port),
         Command::Lint { files } => inspect::lint(&files),
         Command::Schema => inspect::schema(),
         Command::Checks => inspect::checks(),

@@ -31,6 +31,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         tape,
         until: args.until,
         conform: args.conform,
+        script_only: false,
     };
     let command = sweep::replay_command(&args.file, seed);
     if args.step {

@@ -31,10 +31,11 @@ use crate::conform::Conform;
 use crate::scenario::Scenario;
 use crate::sockets::Driven;
 use crate::tap::Tap;
+use crate::valve::{Frame, SharedValve};
 use kafka::client::{Op, StartFrom};
 use kafka::{ClientNote, Note, Uuid};
 use outages::Outages;
-use script::{Deed, Script};
+use script::{Deed, Hand, Script};
 use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
 use sim::random::{Stream, Streams, Tape};
@@ -42,6 +43,7 @@ use sim::step::{Label, Stepped};
 use sim::swarm::{self, Planned};
 use sim::world::{NodeSpec, World, WorldConfig};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use workload::User;
 
@@ -56,6 +58,8 @@ pub struct Options {
     pub until: Option<u64>,
     /// Hold every step against the specification.
     pub conform: bool,
+    /// Stop where the script is done.
+    pub script_only: bool,
 }
 
 /// Sees a run as it happens. Must not influence it.
@@ -66,8 +70,8 @@ pub trait Observer {
     fn fault(&mut self, _time_ns: u64, _fault: &Fault) {}
     /// A fault has taken or changed durable data, now or long after it was injected.
     fn strike(&mut self, _time_ns: u64, _node: NodeId, _strike: &Strike) {}
-    /// The script says what happens next, in its author's words.
-    fn told(&mut self, _words: &str) {}
+    /// The script's step of this number, from 0, is about to be carried out.
+    fn told(&mut self, _number: usize) {}
     /// Where it wants to see what goes over the wire.
     fn tap(&self) -> Option<Tap> {
         None
@@ -166,6 +170,8 @@ struct Run<'s> {
     users: Vec<User>,
     plan: Vec<(u64, Planned)>,
     script: Script,
+    /// Keeps messages back, if the script does.
+    valve: Option<SharedValve>,
     /// Topics whose names the checks know.
     named: BTreeSet<Uuid>,
     /// Incarnation of each server and whether it is up, as the checks know it.
@@ -177,6 +183,7 @@ struct Run<'s> {
     /// Next offset that the testbed's consumer will read.
     verified: BTreeMap<(String, i32), i64>,
     until: Option<u64>,
+    script_only: bool,
     steps: u64,
     traffic: bool,
     plan_stream: Stream,
@@ -213,7 +220,12 @@ impl<'s> Run<'s> {
         if let Some(driven) = &driven {
             cluster.set_driven(driven.clone());
         }
-        let world = World::new(cluster, nodes, &streams, config);
+        let mut world = World::new(cluster, nodes, &streams, config);
+        let script = Script::new(scenario);
+        let valve = script.holds_messages().then(SharedValve::default);
+        if let Some(valve) = &valve {
+            world.boot_mut().set_valve(Rc::clone(valve));
+        }
         Run {
             checks: Checks::new(judge::context(scenario, &layout)),
             conform: options
@@ -222,7 +234,8 @@ impl<'s> Run<'s> {
             stepped: None,
             users: workload::users(scenario, &streams),
             plan: Vec::new(),
-            script: Script::new(scenario),
+            script,
+            valve,
             named: BTreeSet::new(),
             lives: vec![(0, false); layout.servers],
             outages: Outages::default(),
@@ -233,6 +246,7 @@ impl<'s> Run<'s> {
             injected: Vec::new(),
             struck: Vec::new(),
             until: options.until,
+            script_only: options.script_only,
             steps: 0,
             traffic: false,
             plan_stream: streams.stream("faults"),
@@ -340,6 +354,9 @@ impl<'s> Run<'s> {
         while self.world.now() < end {
             self.step(observer)?;
             self.follow_script(began, observer);
+            if self.script_only && self.script.is_done() {
+                return Err(Ended::Until);
+            }
         }
         if !self.script.is_done() {
             return Err(Ended::Stuck(self.script.waits_for()));
@@ -352,13 +369,12 @@ impl<'s> Run<'s> {
             let number = self.script.taken();
             let due = self.script.due(began, &self.world, &self.layout, self.scenario);
             let Some(deeds) = due else { return };
-            if let Some(words) = self.script.said() {
-                observer.told(words);
-            }
+            observer.told(number);
             for deed in deeds {
                 match deed {
                     Deed::Fault(fault) => self.apply(&fault),
                     Deed::Operate(node, op) => self.operate(node, op),
+                    Deed::Link(hand, from, to) => self.handle(hand, from, to),
                     Deed::Send(node, topic, partition) => {
                         let user = usize::from(node.0) - self.layout.servers;
                         let op = self.users[user].send(&topic, partition);
@@ -371,12 +387,49 @@ impl<'s> Run<'s> {
         }
     }
 
+    /// Does something to the messages of a link.
+    fn handle(&mut self, hand: Hand, from: NodeId, to: NodeId) {
+        let Some(valve) = self.valve.clone() else { return };
+        let oldest = valve.borrow().oldest(from, to);
+        match hand {
+            Hand::Hold => valve.borrow_mut().hold_link(from, to, true),
+            Hand::LetThrough => drop(oldest.map(|number| self.let_go(&valve, number))),
+            Hand::Drop => {
+                if oldest.and_then(|number| valve.borrow_mut().take(number)).is_some() {
+                    self.apply(&Fault::Reset { a: from, b: to });
+                }
+            }
+            Hand::Release => {
+                valve.borrow_mut().hold_link(from, to, false);
+                loop {
+                    let oldest = valve.borrow().oldest(from, to);
+                    let Some(number) = oldest else { break };
+                    self.let_go(&valve, number);
+                }
+            }
+        }
+    }
+
+    /// Sends a frame that was kept back.
+    fn let_go(&mut self, valve: &SharedValve, number: u64) {
+        let Some(Frame { from, conn, bytes, .. }) = valve.borrow_mut().take(number) else {
+            return;
+        };
+        self.world
+            .poke(from, |process, _, _, effects| process.let_go(conn, bytes, effects));
+    }
+
     /// Everything that was done to the cluster ends; it has a bounded time to come to rest.
     fn heal(&mut self, observer: &mut dyn Observer) -> Result<(), Ended> {
         self.traffic = false;
         let (servers, clients) = (self.layout.server_nodes(), self.layout.client_nodes());
         for fault in swarm::heal(&servers, &clients) {
             self.apply(&fault);
+        }
+        if let Some(valve) = self.valve.clone() {
+            valve.borrow_mut().open();
+            let held: Vec<u64> = valve.borrow().held().iter().map(|frame| frame.number).collect();
+            held.into_iter().for_each(|number| self.let_go(&valve, number));
         }
         self.hear(observer);
         let time_ns = self.world.now();
@@ -501,6 +554,9 @@ impl<'s> Run<'s> {
             Label::Marker(id) => Some(Marker::of(id)),
             _ => None,
         };
+        if let (Some(valve), Some(node), Label::Accepted { conn, from }) = (&self.valve, stepped.node, stepped.label) {
+            valve.borrow_mut().accepted(node, conn, from);
+        }
         observer.step(&stepped, &self.world, &self.layout);
         match marker {
             Some(Marker::Tick) => self

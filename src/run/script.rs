@@ -2,7 +2,7 @@
 
 use super::setup::Layout;
 use crate::cluster::Cluster;
-use crate::scenario::{Action, Condition, Scenario, ScriptStep};
+use crate::scenario::{Action, Condition, Link, Scenario, ScriptStep};
 use kafka::client::Op;
 use kafka::{ClientNote, Note, TopicPartition};
 use sim::fault::{DiskFault, Fault, NodeId, Survival};
@@ -32,6 +32,21 @@ pub enum Deed {
     Operate(NodeId, Op),
     /// A record of the client's own making.
     Send(NodeId, String, i32),
+    /// Something about the messages of a link.
+    Link(Hand, NodeId, NodeId),
+}
+
+/// What a hand does to a link's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hand {
+    /// Keeps them back.
+    Hold,
+    /// Lets the oldest one go.
+    LetThrough,
+    /// Loses the oldest one, with its connection.
+    Drop,
+    /// Lets all go, and keeps back no more.
+    Release,
 }
 
 impl Script {
@@ -53,10 +68,10 @@ impl Script {
         self.next == self.steps.len()
     }
 
-    /// What its author says of the step that was due last.
-    pub fn said(&self) -> Option<&str> {
-        let step = &self.steps[self.next.checked_sub(1)?];
-        (!step.note.is_empty()).then_some(step.note.as_str())
+    /// Whether it ever keeps messages back.
+    pub fn holds_messages(&self) -> bool {
+        let mut actions = self.steps.iter().flat_map(|step| &step.actions);
+        actions.any(|action| matches!(action, Action::Hold(_)))
     }
 
     /// How many steps have been taken.
@@ -198,6 +213,7 @@ impl Script {
         self.operations += 1;
         let op = self.operations;
         let one = |fault: Fault| vec![Deed::Fault(fault)];
+        let hand = |hand, link: &Link| vec![Deed::Link(hand, node(&link.from), node(&link.to))];
         match action {
             Action::Send {
                 client,
@@ -246,6 +262,10 @@ impl Script {
                 from: nodes(from),
                 to: nodes(to),
             }),
+            Action::Hold(link) => hand(Hand::Hold, link),
+            Action::LetThrough(link) => hand(Hand::LetThrough, link),
+            Action::Drop(link) => hand(Hand::Drop, link),
+            Action::Release(link) => hand(Hand::Release, link),
             Action::HealLinks => one(Fault::HealLinks),
             Action::SlowLink { from, to, factor } => one(Fault::SlowLink {
                 from: node(from),

@@ -493,6 +493,9 @@ impl Lint<'_> {
             }
             Action::Cut { a, b } => self.linked(a.iter().chain(b), place),
             Action::CutOneWay { from, to } => self.linked(from.iter().chain(to), place),
+            Action::Hold(link) | Action::LetThrough(link) | Action::Drop(link) | Action::Release(link) => {
+                self.linked([&link.from, &link.to], place)
+            }
             Action::HealLinks => Ok(()),
             Action::SlowLink { from, to, factor } => {
                 self.linked([from, to], place)?;

@@ -165,6 +165,14 @@ pub enum Action {
         /// Receivers.
         to: Vec<String>,
     },
+    /// From now on what a node sends to another waits, message by message, for `let_through`, `drop` or `release`.
+    Hold(Link),
+    /// The oldest message that waits goes.
+    LetThrough(Link),
+    /// The oldest message that waits is lost, and with it its connection: TCP loses nothing within a living one.
+    Drop(Link),
+    /// All that waits goes, and nothing waits any more.
+    Release(Link),
     /// All cuts end.
     HealLinks,
     /// Latency from one node to another is multiplied.
@@ -218,6 +226,16 @@ pub enum Action {
         /// Forward or back.
         by_ms: i64,
     },
+}
+
+/// From one node to another. Clients are nodes too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Sender.
+    pub from: String,
+    /// Receiver.
+    pub to: String,
 }
 
 fn keep_none() -> String {

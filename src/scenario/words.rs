@@ -37,6 +37,14 @@ impl fmt::Display for Action {
             Action::CutOneWay { from, to } => {
                 write!(f, "nothing from {} reaches {} any more", from.join(", "), to.join(", "))
             }
+            Action::Hold(link) => write!(f, "messages from {} to {} wait", link.from, link.to),
+            Action::LetThrough(link) => write!(f, "one message from {} to {} goes", link.from, link.to),
+            Action::Drop(link) => write!(
+                f,
+                "a message from {} to {} is lost with its connection",
+                link.from, link.to
+            ),
+            Action::Release(link) => write!(f, "messages from {} to {} wait no more", link.from, link.to),
             Action::HealLinks => f.write_str("the network is whole again"),
             Action::SlowLink { from, to, factor } => {
                 write!(f, "messages from {from} to {to} take {factor} times as long")

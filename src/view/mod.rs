@@ -38,7 +38,7 @@ struct Seen {
     is_outside: bool,
     notes: Vec<(u16, Note)>,
     causes: Vec<(Cause, u32)>,
-    told: Option<String>,
+    told: Narration,
     /// Nodes whose process began or ended.
     up: Vec<(u16, bool)>,
     paused: Vec<(u16, bool)>,
@@ -69,7 +69,10 @@ pub struct Recorder {
     done: Vec<Folded>,
     /// Since the last step of the world.
     open: Vec<Seen>,
-    told: Option<String>,
+    /// By the script's steps.
+    script: Vec<Narration>,
+    /// What was said of the script's step at hand.
+    told: Option<Narration>,
     /// The last step of each node, and the one that ended it.
     last: BTreeMap<u16, u32>,
     ended: BTreeMap<u16, u32>,
@@ -105,6 +108,7 @@ impl Recorder {
             topics: BTreeMap::new(),
             done: Vec::new(),
             open: Vec::new(),
+            script: scenario.faults.script.iter().map(narrate::told).collect(),
             told: None,
             last: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -143,14 +147,14 @@ impl Recorder {
             seen.causes.extend(is_fault.then_some((Cause::Fault, before)));
         }
         if seen.is_outside
-            && let Some(words) = self.told.take()
+            && let Some(told) = self.told.take()
         {
             if let Some(before) = index.checked_sub(1)
                 && !seen.causes.iter().any(|(_, step)| *step == before)
             {
                 seen.causes.push((Cause::Script, before));
             }
-            seen.told = Some(words);
+            seen.told = told;
         }
         self.open.push(seen);
         index
@@ -197,10 +201,10 @@ impl Recorder {
     }
 
     fn close(&mut self) {
-        if let Some(words) = self.told.take()
+        if let Some(told) = self.told.take()
             && let Some(seen) = self.open.last_mut()
         {
-            seen.told = Some(seen.told.take().map_or(words.clone(), |before| before + " " + &words));
+            narrate::join(&mut seen.told, told);
         }
         for seen in std::mem::take(&mut self.open) {
             if self.done.len().is_multiple_of(KEYFRAME_EVERY) {
@@ -442,11 +446,11 @@ impl Recorder {
         let mut causes = seen.causes.clone();
         causes.sort_unstable();
         causes.dedup();
-        let narration = Narration {
-            expect: None,
-            told: seen.told.clone(),
-            question: folded.question.clone(),
-        };
+        let mut narration = seen.told.clone();
+        // Where somebody asks by himself, nobody else does.
+        if self.script.iter().all(|told| told.question.is_none()) {
+            narration.question = folded.question.clone();
+        }
         Step {
             after_ns: seen.time_ns - before_ns,
             node: seen.node,
@@ -670,11 +674,13 @@ impl Observer for Recorder {
         });
     }
 
-    fn told(&mut self, words: &str) {
-        if let Some(before) = self.told.replace(words.to_owned())
+    fn told(&mut self, number: usize) {
+        let told = self.script[number].clone();
+        if told != Narration::default()
+            && let Some(before) = self.told.replace(told)
             && let Some(seen) = self.open.last_mut()
         {
-            seen.told = Some(before);
+            narrate::join(&mut seen.told, before);
         }
     }
 

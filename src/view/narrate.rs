@@ -1,7 +1,8 @@
-//! Questions before decisive steps, and broken promises in three sentences.
+//! Questions before decisive steps, what a script says of its own, and broken promises in three sentences.
 
 use crate::checks::{Checks, Violation};
-use reports::view::{Decided, Failure, Question, Replica};
+use crate::scenario::ScriptStep;
+use reports::view::{Decided, Failure, Narration, Question, Replica};
 
 /// Who will lead? Asked before the controller decides.
 pub fn who_leads(partition: &str, before: &Decided, after: &Decided, brokers: &[(i32, String)]) -> Option<Question> {
@@ -88,4 +89,30 @@ pub fn failure(violation: &Violation, step: u32, place: String) -> Failure {
         happened: happened.to_owned(),
         place,
     }
+}
+
+/// What a script says of one of its steps.
+pub(super) fn told(step: &ScriptStep) -> Narration {
+    let words = |text: &String| (!text.is_empty()).then(|| text.clone());
+    Narration {
+        expect: words(&step.expect),
+        told: words(&step.note),
+        question: step.quiz.as_ref().map(|quiz| Question {
+            ask: quiz.question.clone(),
+            choices: quiz.choices.clone(),
+            right: quiz.answer - 1,
+            answer: quiz.why.clone(),
+        }),
+    }
+}
+
+/// Two steps of a script at one moment: both are told.
+pub(super) fn join(to: &mut Narration, next: Narration) {
+    let words = |a: Option<String>, b: Option<String>| match (a, b) {
+        (Some(a), Some(b)) => Some(a + " " + &b),
+        (a, b) => a.or(b),
+    };
+    to.told = words(to.told.take(), next.told);
+    to.expect = words(to.expect.take(), next.expect);
+    to.question = to.question.take().or(next.question);
 }

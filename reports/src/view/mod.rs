@@ -10,7 +10,7 @@ mod page;
 mod state;
 mod texts;
 
-pub use page::page;
+pub use page::{page, play_page};
 pub use state::{Changes, Client, Decided, Node, Replica, State};
 pub use texts::{Texts, Words};
 
@@ -237,7 +237,7 @@ impl From<Message> for Row {
 /// A narrator's words at one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Narration {
-    /// What to look for before the step.
+    /// What to expect of the steps that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,
     /// What the step shows.

@@ -43,6 +43,19 @@ pub fn page(view: &View) -> String {
     out + rest
 }
 
+/// The page that plays: it asks its own host for runs, and shows each in a frame.
+pub fn play_page() -> String {
+    include_str!("../../assets/play/play.html")
+        .replace("{{styles}}", include_str!("../../assets/play/play.css"))
+        .replace(
+            "{{scripts}}",
+            concat!(
+                include_str!("../../assets/dom.js"),
+                include_str!("../../assets/play/play.js")
+            ),
+        )
+}
+
 /// The view as JSON that may stand inside a script element: nothing in it can end that.
 fn data(view: &View) -> String {
     let json = serde_json::to_string(view).expect("a view is JSON");
