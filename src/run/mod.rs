@@ -70,8 +70,10 @@ pub trait Observer {
     fn fault(&mut self, _time_ns: u64, _fault: &Fault) {}
     /// A fault has taken or changed durable data, now or long after it was injected.
     fn strike(&mut self, _time_ns: u64, _node: NodeId, _strike: &Strike) {}
+    /// What happens next, in the words of whoever arranged it.
+    fn told(&mut self, _words: &str) {}
     /// The script's step of this number, from 0, is about to be carried out.
-    fn told(&mut self, _number: usize) {}
+    fn scripted(&mut self, _number: usize) {}
     /// Where it wants to see what goes over the wire.
     fn tap(&self) -> Option<Tap> {
         None
@@ -369,7 +371,7 @@ impl<'s> Run<'s> {
             let number = self.script.taken();
             let due = self.script.due(began, &self.world, &self.layout, self.scenario);
             let Some(deeds) = due else { return };
-            observer.told(number);
+            observer.scripted(number);
             for deed in deeds {
                 match deed {
                     Deed::Fault(fault) => self.apply(&fault),

@@ -137,16 +137,15 @@ pub fn lasting(fault: &Fault, name: &dyn Fn(NodeId) -> String) -> Option<(String
             format!("{} {} {}", name(*from), name(*to), fault.kind())
         }
         Fault::Flap { .. } => "flap".to_owned(),
-        Fault::Disk { node, disk } => match disk {
-            DiskFault::Full
-            | DiskFault::Slow { .. }
-            | DiskFault::Hung
-            | DiskFault::LyingSync { .. }
-            | DiskFault::Healthy => {
-                format!("{} disk", name(*node))
-            }
-            _ => return None,
-        },
+        Fault::Disk {
+            node,
+            disk:
+                DiskFault::Full
+                | DiskFault::Slow { .. }
+                | DiskFault::Hung
+                | DiskFault::LyingSync { .. }
+                | DiskFault::Healthy,
+        } => format!("{} disk", name(*node)),
         _ => return None,
     };
     let subject = node_of(fault).map_or(String::new(), |node| name(node) + " ");

@@ -160,6 +160,16 @@ impl Recorder {
         index
     }
 
+    /// The next step from outside is told so.
+    fn tell(&mut self, told: Narration) {
+        if told != Narration::default()
+            && let Some(before) = self.told.replace(told)
+            && let Some(seen) = self.open.last_mut()
+        {
+            narrate::join(&mut seen.told, before);
+        }
+    }
+
     fn at(&self, index: u32) -> &Seen {
         let index = index as usize;
         match self.done.get(index) {
@@ -674,14 +684,15 @@ impl Observer for Recorder {
         });
     }
 
-    fn told(&mut self, number: usize) {
-        let told = self.script[number].clone();
-        if told != Narration::default()
-            && let Some(before) = self.told.replace(told)
-            && let Some(seen) = self.open.last_mut()
-        {
-            narrate::join(&mut seen.told, before);
-        }
+    fn told(&mut self, words: &str) {
+        self.tell(Narration {
+            told: Some(words.to_owned()),
+            ..Narration::default()
+        });
+    }
+
+    fn scripted(&mut self, number: usize) {
+        self.tell(self.script[number].clone());
     }
 
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {

@@ -40,7 +40,7 @@ impl Observer for Both {
         self.pairs.push((self.view.len(), self.frames));
         self.frames += 1;
         self.view.step(stepped, world, layout);
-        self.film.on_step(stepped, world, layout);
+        self.film.step(stepped, world, layout);
     }
     fn fault(&mut self, time_ns: u64, fault: &Fault) {
         self.view.fault(time_ns, fault);
@@ -48,8 +48,8 @@ impl Observer for Both {
     fn strike(&mut self, time_ns: u64, node: NodeId, strike: &Strike) {
         self.view.strike(time_ns, node, strike);
     }
-    fn told(&mut self, words: &str) {
-        self.view.told(words);
+    fn scripted(&mut self, number: usize) {
+        self.view.scripted(number);
     }
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
         // What is said at the very start makes a frame of its own there.
@@ -57,7 +57,7 @@ impl Observer for Both {
             self.frames = 1;
         }
         self.view.note(time_ns, node, note);
-        self.film.on_note(node, note);
+        self.film.note(time_ns, node, note);
     }
 }
 
@@ -105,12 +105,7 @@ fn the_changes_add_up_to_the_moment_at_every_step() {
                     compared += 1;
                 }
                 let controls = walked.nodes.get(&(lane as u16)).is_some_and(|node| node.controls);
-                assert_eq!(
-                    controls,
-                    node.office == "controller",
-                    "{name}: {}, step {steps}",
-                    node.name
-                );
+                assert_eq!(controls, node.controls, "{name}: {}, step {steps}", node.name);
             }
         }
         assert!(compared > 3_000, "{name}: {compared} replicas were compared");
