@@ -44,6 +44,36 @@ fn usage_errors_are_exit_code_2() {
 }
 
 #[test]
+fn a_run_is_one_page_or_none() {
+    let dir = scratch("page");
+    let (page, nowhere) = (dir.join("run.html"), dir.join("no/such/directory/run.html"));
+    let write = |scenario: &str, to: &Path| {
+        highwater(&["replay", scenario, "--seed", "0", "--html", &to.display().to_string()])
+    };
+    let output = write("scenarios/museum-02-timeline.json", &page);
+    assert_eq!(code(&output), 0, "its violation is expected: {}", err(&output));
+    assert!(out(&output).contains("run.html: 1295 steps"), "{}", out(&output));
+    let text = std::fs::read_to_string(&page).expect("it is there");
+    assert!(text.starts_with("<!doctype html>") && text.ends_with("</html>\n"));
+    assert!(
+        text.contains("replay scenarios/museum-02-timeline.json --seed 0 --html"),
+        "it says what makes it again"
+    );
+    let left: Vec<_> = std::fs::read_dir(&dir).expect("listed").collect();
+    assert_eq!(left.len(), 1, "nothing half-written stays: {left:?}");
+    let output = write("scenarios/museum-02-timeline.json", &nowhere);
+    assert_eq!(code(&output), 6, "{}", err(&output));
+    assert!(
+        err(&output).contains("cannot write") && err(&output).contains("run.html"),
+        "{}",
+        err(&output)
+    );
+    let output = write("scenarios/model/kip-101.json", &page);
+    assert_eq!(code(&output), 2, "no seed runs there: {}", err(&output));
+    assert_eq!(std::fs::read_to_string(&page).ok(), Some(text), "what was there stays");
+}
+
+#[test]
 fn the_committed_schema_is_what_the_code_reads() {
     let committed = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/schema.json"));
     let printed = out(&highwater(&["schema"]));

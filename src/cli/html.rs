@@ -5,6 +5,7 @@ use crate::isolate::isolated;
 use crate::run::{self, Options};
 use crate::scenario::Scenario;
 use crate::view::Recorder;
+use reports::view::View;
 use std::path::Path;
 
 pub(super) fn write(
@@ -24,20 +25,21 @@ pub(super) fn write(
         (outcome, view)
     };
     let ((outcome, view), _) = isolated(seed, run).map_err(|text| Failure { code: 6, text })?;
+    save(&view, out)?;
+    Ok(replay::exit_code(&scenario.expect, &outcome))
+}
+
+/// Writes a view as a page, whole or not at all.
+pub(super) fn save(view: &View, out: &Path) -> Result<(), Failure> {
     if view.steps.is_empty() {
         return Err(Failure {
             code: 6,
             text: "the run has no step".to_owned(),
         });
     }
-    let page = reports::view::page(&view);
+    let page = reports::view::page(view);
     files::write_whole(out, &page)?;
-    println!(
-        "{}: {} steps, {:.1} MB; {}",
-        out.display(),
-        view.steps.len(),
-        page.len() as f64 / 1e6,
-        outcome.headline()
-    );
-    Ok(replay::exit_code(&scenario.expect, &outcome))
+    let (steps, megabytes) = (view.steps.len(), page.len() as f64 / 1e6);
+    println!("{}: {steps} steps, {megabytes:.1} MB; {}", out.display(), view.verdict);
+    Ok(())
 }

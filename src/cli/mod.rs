@@ -151,7 +151,7 @@ struct ReplayArgs {
     #[arg(long, env = "SIM_SEED", required_unless_present = "path")]
     seed: Option<u64>,
     /// Follow a counterexample of the specification, as `check --out` writes it, on the cluster of the scenario
-    #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play", "out", "html"])]
+    #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play", "out"])]
     path: Option<PathBuf>,
     /// Leave the scenario's rules off
     #[arg(long, requires = "path")]
@@ -175,7 +175,7 @@ struct ReplayArgs {
     #[arg(long)]
     step: bool,
     /// Write it as one HTML file, to watch in a browser and to pass on
-    #[arg(long, conflicts_with_all = ["trace", "log", "step", "record"])]
+    #[arg(long, conflicts_with_all = ["trace", "out", "log", "step", "record"])]
     html: Option<PathBuf>,
     /// Print it as text: the script's steps, what turned between them, pictures of the logs
     #[arg(long, conflicts_with_all = ["step", "log", "trace", "record", "path", "out"])]

@@ -1,9 +1,10 @@
 //! `replay --path`: a counterexample of the specification on the real cluster, side by side.
 
-use super::{Failure, ReplayArgs};
+use super::{Failure, ReplayArgs, html};
 use crate::isolate::isolated;
-use crate::run::path::{Answer, Followed, Line, Path, follow};
+use crate::run::path::{Answer, Followed, Line, Path, follow, follow_watched};
 use crate::scenario;
+use crate::view::Recorder;
 use reports::sides::{Pair, paragraph, render};
 use std::collections::BTreeSet;
 
@@ -23,10 +24,31 @@ pub(super) fn replay(args: &ReplayArgs, file: &std::path::Path) -> Result<u8, Fa
     let rules = scenario.rules.join(", ");
     let watched: Vec<String> = path.checks().into_iter().map(str::to_owned).collect();
     let property = path.property.clone();
-    let run = move || follow(&scenario, seed, &path);
-    let (followed, _) = isolated(seed, run).map_err(|text| Failure { code: 6, text })?;
+    let out = args.html.as_deref();
+    let command = again(args, file, seed);
+    let is_watched = out.is_some();
+    let run = move || {
+        if !is_watched {
+            return (follow(&scenario, seed, &path), None);
+        }
+        let mut recorder = Recorder::new(&scenario);
+        let followed = follow_watched(&scenario, seed, &path, &mut recorder);
+        let view = recorder.finish(&scenario, &followed.outcome, &command);
+        (followed, Some(view))
+    };
+    let ((followed, view), _) = isolated(seed, run).map_err(|text| Failure { code: 6, text })?;
     tell(&followed, &property, &watched, &rules);
+    if let (Some(out), Some(view)) = (out, view) {
+        html::save(&view, out)?;
+    }
     Ok(followed.exit_code())
+}
+
+/// What follows the path again and shows it.
+fn again(args: &ReplayArgs, path: &std::path::Path, seed: u64) -> String {
+    let rules = if args.without_rules { " --without-rules" } else { "" };
+    let (file, path) = (args.file.display(), path.display());
+    format!("highwater replay {file} --seed {seed} --path {path}{rules} --html path.html")
 }
 
 fn tell(followed: &Followed, property: &str, watched: &[String], rules: &str) {

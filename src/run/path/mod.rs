@@ -84,13 +84,18 @@ impl Followed {
 /// Follows a path. The scenario gives the cluster, its topic and the rules that are on in the broker; the path must fit it
 /// (see [`Path::fits`]).
 pub fn follow(scenario: &Scenario, seed: u64, path: &Path) -> Followed {
+    follow_watched(scenario, seed, path, &mut super::Nobody)
+}
+
+/// The same before an observer; it is told each step of the specification before the cluster is asked for it.
+pub fn follow_watched(scenario: &Scenario, seed: u64, path: &Path, observer: &mut dyn super::Observer) -> Followed {
     // Nothing becomes durable by itself: what a power failure takes is the path's to say.
     let config = WorldConfig {
         write_back_ns: 0,
         ..WorldConfig::default()
     };
     let mut run = Run::within(scenario, seed, &Options::default(), config);
-    let mut walk = Walk::new(&mut run, path.checks());
+    let mut walk = Walk::new(&mut run, path.checks(), observer);
     let caught = super::panics::catch(|| match &path.way {
         Way::Replication(spec, trace) => walk.replication(spec, trace),
         Way::Quorum(_, trace) => walk.quorum(trace),

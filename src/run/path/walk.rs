@@ -2,9 +2,11 @@
 
 use super::Line;
 use crate::run::{Ended, Observer, Run};
+use crate::tap::{Act, Passed, Tap};
 use crate::valve::{Frame, SharedValve};
 use kafka::{Note, TopicPartition};
 use kafka_protocol::messages::ApiKey;
+use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
 use sim::program::Effect;
 use sim::step::{Label, Stepped};
@@ -37,19 +39,28 @@ pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Refused(why.into()))
 }
 
-/// Listens while the cluster moves.
-struct Watch {
+/// Listens while the cluster moves, and passes on what it hears.
+struct Watch<'r> {
     valve: SharedValve,
     said: Vec<(NodeId, Note)>,
+    also: &'r mut dyn Observer,
 }
 
-impl Observer for Watch {
-    fn step(&mut self, stepped: &Stepped, _world: &World<crate::cluster::Cluster>, _layout: &crate::run::Layout) {
+impl Observer for Watch<'_> {
+    fn step(&mut self, stepped: &Stepped, world: &World<crate::cluster::Cluster>, layout: &crate::run::Layout) {
+        self.also.step(stepped, world, layout);
         if let (Some(node), Label::Accepted { conn, from }) = (stepped.node, &stepped.label) {
             self.valve.borrow_mut().accepted(node, *conn, *from);
         }
     }
-    fn note(&mut self, _time_ns: u64, node: NodeId, note: &Note) {
+    fn fault(&mut self, time_ns: u64, fault: &Fault) {
+        self.also.fault(time_ns, fault);
+    }
+    fn strike(&mut self, time_ns: u64, node: NodeId, strike: &Strike) {
+        self.also.strike(time_ns, node, strike);
+    }
+    fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
+        self.also.note(time_ns, node, note);
         self.said.push((node, note.clone()));
     }
 }
@@ -58,7 +69,8 @@ impl Observer for Watch {
 pub(super) struct Walk<'r, 's> {
     pub run: &'r mut Run<'s>,
     pub valve: SharedValve,
-    watch: Watch,
+    watch: Watch<'r>,
+    tap: Option<Tap>,
     pub sent: Vec<super::hand::Sent>,
     pub lines: Vec<Line>,
     /// The step that the cluster refused.
@@ -72,14 +84,20 @@ pub(super) struct Walk<'r, 's> {
 }
 
 impl<'r, 's> Walk<'r, 's> {
-    pub fn new(run: &'r mut Run<'s>, watched: Vec<&'r str>) -> Walk<'r, 's> {
+    pub fn new(run: &'r mut Run<'s>, watched: Vec<&'r str>, also: &'r mut dyn Observer) -> Walk<'r, 's> {
         let valve = SharedValve::default();
         run.world.boot_mut().set_valve(Rc::clone(&valve));
+        let tap = also.tap();
+        if let Some(tap) = &tap {
+            run.world.boot_mut().set_tap(Tap::clone(tap));
+        }
         Walk {
             watch: Watch {
                 valve: Rc::clone(&valve),
                 said: Vec::new(),
+                also,
             },
+            tap,
             valve,
             run,
             sent: Vec::new(),
@@ -195,6 +213,10 @@ impl<'r, 's> Walk<'r, 's> {
         let Some(Frame { from, conn, bytes, .. }) = frame else {
             return;
         };
+        if let Some(tap) = &self.tap {
+            let what = Act::Sends(bytes.clone());
+            tap.borrow_mut().push(Passed { node: from, conn, what });
+        }
         let send = Effect::Send { conn, bytes };
         self.run.world.poke(from, |_, _, _, effects| effects.push(send));
     }
@@ -220,6 +242,9 @@ impl<'r, 's> Walk<'r, 's> {
         self.told = self.run.checks.violations().len();
         for (at, action) in actions.iter().enumerate() {
             self.watch.said.clear();
+            self.watch
+                .also
+                .told(&format!("Step {} of the specification: {action}.", at + 1));
             let stopped = arm(self, at, action);
             self.tell_fates();
             let mut line = self.line(action.to_string());
