@@ -1,11 +1,12 @@
 //! What a view says of real runs, held against what else is known of them.
 
 use super::*;
+use crate::run::Outcome;
 use crate::run::{self, Options};
 use crate::scenario;
 use crate::story;
 use reports::moment;
-use reports::view::page;
+use reports::view::{Step, View, page};
 use std::path::Path;
 
 fn load(name: &str) -> Scenario {
