@@ -217,7 +217,8 @@ impl<'s> Run<'s> {
             .iter()
             .map(|name| NodeSpec { name: name.clone() })
             .collect();
-        let mut driver_stream = streams.stream("driver");
+        // By scenario, so that a short sweep of all of them has some seeds of each kind.
+        let mut driver_stream = streams.stream(&format!("driver of {}", scenario.name));
         let driven = setup::driven(scenario, &layout, &streams, &mut driver_stream);
         if let Some(driven) = &driven {
             cluster.set_driven(driven.clone());
