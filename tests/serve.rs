@@ -243,10 +243,13 @@ fn metrics_are_served_under_kafkas_names() {
         stream.read_to_string(&mut text).expect("an answer");
         text
     };
-    let text = get("/metrics");
+    // Produced was to the first partition; the second has a log of its own to make.
+    let both_lead = "kafka_server_replicamanager_leadercount 2";
+    let text = until("both partitions to be led", || {
+        Some(get("/metrics")).filter(|text| text.contains(both_lead))
+    });
     for line in [
         "kafka_server_replicamanager_underreplicatedpartitions 0",
-        "kafka_server_replicamanager_leadercount 2",
         "kafka_server_replicamanager_isrshrinks_total 0",
         "kafka_log_log_logendoffset{topic=\"t\",partition=\"0\"} 7",
         "kafka_cluster_partition_highwatermark{topic=\"t\",partition=\"0\"} 7",
