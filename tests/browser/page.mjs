@@ -17,21 +17,30 @@ const on = (file, options, body) => async () => {
 const cell = (page, lane, offset) => page.locator(`.cell[data-lane="${lane}"][data-offset="${offset}"]`);
 const text = (page, selector) => page.locator(selector).innerText();
 
+// Where the lesson's truncation and its second election are; their numbers are the run's affair.
+const at = await (async () => {
+  const { page } = await open(browser, lesson);
+  const found = await page.evaluate(() => ({ cut: turns.t[0] + 1, elected: turns.e.filter((at) => at < turns.t[0]).at(-1) + 1, last: LAST + 1 }));
+  await page.close();
+  return found;
+})();
+const cut = { hash: '#step=' + at.cut };
+
 await test('offset 102 leaves the log of B1 by a key', on(lesson, {}, async (page) => {
   await page.keyboard.press('t');
-  const at = await stepOf(page);
+  assert.equal(await stepOf(page), at.cut);
   assert.match(await text(page, '#now'), /truncated t-0 from end 103 to end 102/);
   assert.match(await text(page, '#now'), /KIP-101/);
   assert.match(await cell(page, 'b1', 102).getAttribute('class'), /\bcut\b/);
   assert.match(await cell(page, 'b1', 102).getAttribute('title'), /e0, p1-00000000, cut off in this step/);
   assert.match(await cell(page, 'b2', 102).getAttribute('title'), /e1, p2-00000102/);
   await page.keyboard.press('ArrowLeft');
-  assert.ok(await stepOf(page) < at);
+  assert.ok(await stepOf(page) < at.cut);
   assert.match(await cell(page, 'b1', 102).getAttribute('title'), /e0, p1-00000000, above the high watermark/);
   await page.keyboard.press('ArrowRight');
   await page.keyboard.press('ArrowRight');
-  assert.ok(await stepOf(page) > at);
-  await page.evaluate((at) => go(at), at);
+  assert.ok(await stepOf(page) > at.cut);
+  await page.evaluate((step) => go(step), at.cut);
   assert.equal(await page.locator('.cell.cut').count(), 0, 'it is cut once');
   assert.equal(await page.evaluate(() => nowCursor.replica(0, chosen).o > 102 && valueAt(0, chosen, 102, current)), false);
 }));
@@ -76,10 +85,10 @@ await test('space plays until it is pressed again', on(lesson, {}, async (page) 
   assert.equal(await stepOf(page), stopped);
 }));
 
-await test('a link names a step, and every step has one', on(lesson, { hash: '#step=755' }, async (page) => {
-  assert.match(await text(page, '#now h2'), /^Step 755 of/);
-  await page.evaluate(() => { location.hash = '#step=601'; });
-  await page.waitForFunction(() => current === 600);
+await test('a link names a step, and every step has one', on(lesson, cut, async (page) => {
+  assert.match(await text(page, '#now h2'), new RegExp(`^Step ${at.cut} of`));
+  await page.evaluate((step) => { location.hash = '#step=' + step; }, at.elected);
+  await page.waitForFunction((step) => current === step - 1, at.elected);
   assert.match(await text(page, '#now'), /leads t-0/);
   await page.evaluate(() => { location.hash = '#step=99999999'; });
   await page.waitForFunction(() => current === LAST);
@@ -89,21 +98,21 @@ await test('the line is clicked and dragged', on(lesson, {}, async (page) => {
   const box = await page.locator('#scrubber').boundingBox();
   await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
   const middle = await stepOf(page);
-  assert.ok(Math.abs(middle - 740) < 30, `${middle}`);
+  assert.ok(Math.abs(middle / at.last - 0.5) < 0.03, `${middle}`);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width - 20, box.y + box.height / 2, { steps: 5 });
   await page.mouse.up();
-  assert.ok(await stepOf(page) > 1400);
+  assert.ok(await stepOf(page) > at.last * 0.95);
 }));
 
-await test('why: the answer that told b1 where its leader\'s epoch ends', on(lesson, { hash: '#step=755' }, async (page) => {
+await test('why: the answer that told b1 where its leader\'s epoch ends', on(lesson, cut, async (page) => {
   const why = page.locator('#why > ul > li').first();
   assert.match(await why.innerText(), /because of a message/);
   const sent = await page.evaluate(() => messages.find((message) => message.ended === current).sent);
   await why.locator('a').click();
   assert.equal(await stepOf(page), sent + 1);
   assert.match(await text(page, '#now .what'), /^b2 reads Fetch of b1/);
-  await page.evaluate(() => go(754));
+  await page.evaluate((step) => go(step - 1), at.cut);
   await page.locator('#why summary').click();
   assert.ok(await page.locator('#why .chain li').count() >= 3);
 }));
@@ -116,7 +125,7 @@ await test('why: a node that starts does so because it was started', on(lesson, 
   assert.match(await text(page, '#why'), /because of a fault/);
 }));
 
-await test('a message is decoded where one points at it', on(lesson, { hash: '#step=755' }, async (page) => {
+await test('a message is decoded where one points at it', on(lesson, cut, async (page) => {
   await page.locator('#messages li', { hasText: 'Fetch answer' }).first().focus();
   assert.match(await text(page, '#message'), /b2 → b1 Fetch answer/);
   assert.match(await text(page, '#message pre'), /diverging_epoch: \{\s+epoch: 0,\s+end_offset: 102/);
@@ -212,10 +221,11 @@ await test('the cluster by the page is the cluster of the keyframes', on(lesson,
     });
     return [found, view.keyframes.length];
   });
-  assert.deepEqual(differ, [[], 3]);
+  assert.deepEqual(differ[0], []);
+  assert.ok(differ[1] > 2, 'several keyframes were compared');
 }));
 
-await test('everything has a name for who does not see it, and is reached by tab', on(lesson, { hash: '#step=755' }, async (page) => {
+await test('everything has a name for who does not see it, and is reached by tab', on(lesson, cut, async (page) => {
   const nameless = await page.evaluate(() => [...document.querySelectorAll('button, select, input, summary, [tabindex="0"]')]
     .filter((element) => !(element.getAttribute('aria-label') || element.textContent.trim() || element.closest('label')?.textContent.trim())).map((element) => element.outerHTML));
   assert.deepEqual(nameless, []);
@@ -228,7 +238,7 @@ await test('everything has a name for who does not see it, and is reached by tab
     reached.add(await page.evaluate(() => document.activeElement.id || document.activeElement.tagName));
   }
   for (const id of ['play', 'forward', 'jump-t', 'scrubber', 'quiz-on', 'partition']) assert.ok(reached.has(id), id);
-  assert.match(await page.locator('#speech').textContent(), /Step 755\. b1 truncated/);
+  assert.match(await page.locator('#speech').textContent(), new RegExp(`Step ${at.cut}\\. b1 truncated`));
 }));
 
 await test('dark and light by the system and by a key', on(lesson, { colorScheme: 'dark' }, async (page) => {
