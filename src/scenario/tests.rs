@@ -114,6 +114,13 @@ fn names_that_do_not_exist_are_refused_with_those_that_do() {
         "\"topics\": [\"u\"], \"records",
         &["clients.producers[0].topics[0]", "no topic `u`", "there are: t"],
     );
+    for told in ["acknowledged", "failed", "answered"] {
+        refuses(
+            "\"at_ms\": 10",
+            &format!("\"{told}\": {{ \"client\": \"r1\", \"at_least\": 1 }}"),
+            &["faults.script[0].when", "no such client as `r1`", "p1"],
+        );
+    }
     refuses("\"N40\"", "\"N99\"", &["claims[0]", "`N99` is not a claim"]);
     refuses(
         "\"expect\"",
