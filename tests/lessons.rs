@@ -150,6 +150,21 @@ fn a_lesson_is_found_from_anywhere_and_is_a_scenario_like_others() {
 }
 
 #[test]
+fn a_lesson_as_a_page_has_its_words_and_questions() {
+    let page = scratch("lesson_page").join("log.html");
+    let output = highwater(&["lesson", "log", "--html", page.to_str().expect("utf-8")]);
+    assert_eq!(code(&output), 0);
+    let text = std::fs::read_to_string(page).expect("a page");
+    let scenario = lessons::named("log").expect("valid").expect("there is one");
+    for step in &scenario.faults.script {
+        assert!(text.contains(&step.note[..40]), "{}", step.note);
+        if let Some(quiz) = &step.quiz {
+            assert!(text.contains(&quiz.question), "{}", quiz.question);
+        }
+    }
+}
+
+#[test]
 fn a_lesson_that_does_not_exist_is_refused_with_those_that_do() {
     let output = highwater(&["lesson", "moon"]);
     assert_eq!(code(&output), 2);
