@@ -180,6 +180,7 @@ impl State {
                 replica.high_watermark = replica.high_watermark.min(*log_end_offset).max(*log_start_offset);
                 replica.epochs.retain(|(_, start)| start < log_end_offset);
                 replica.leads = false;
+                // A process that begins knows nothing of the others yet.
                 replica.isr.clear();
             }
             Note::Appended {

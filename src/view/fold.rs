@@ -141,6 +141,9 @@ fn fold_replica(replica: &mut Replica, note: &Note) {
             replica.high_watermark = replica.high_watermark.min(*log_end_offset).max(*log_start_offset);
             replica.epochs.retain(|(_, start)| start < log_end_offset);
             replica.leads = false;
+            // A process that begins knows nothing of the others yet.
+            replica.isr.clear();
+            replica.elr.clear();
         }
         Note::Appended {
             base_offset,
