@@ -107,7 +107,7 @@ impl Recorder {
             topics: BTreeMap::new(),
             done: Vec::new(),
             open: Vec::new(),
-            script: scenario.faults.script.iter().map(narrate::told).collect(),
+            script: narrate::script(scenario),
             told: None,
             last: BTreeMap::new(),
             ended: BTreeMap::new(),

@@ -1,8 +1,8 @@
 //! Questions before decisive steps, what a script says of its own, and broken promises in three sentences.
 
 use crate::checks::{Checks, Violation};
-use crate::scenario::ScriptStep;
-use reports::view::{Decided, Failure, Narration, Question, Replica};
+use crate::scenario::{Scenario, ScriptStep};
+use reports::view::{Decided, Failure, Narration, Question, Replica, Step};
 
 /// Who will lead? Asked before the controller decides.
 pub fn who_leads(partition: &str, before: &Decided, after: &Decided, brokers: &[(i32, String)]) -> Option<Question> {
@@ -91,8 +91,60 @@ pub fn failure(violation: &Violation, step: u32, place: String) -> Failure {
     }
 }
 
+/// What a scenario's script says, a narration for each of its steps; a lesson's opening and closing stand with the first
+/// and the last.
+pub(super) fn script(scenario: &Scenario) -> Vec<Narration> {
+    let mut script: Vec<Narration> = scenario.faults.script.iter().map(told).collect();
+    let Some(lesson) = &scenario.lesson else { return script };
+    let paragraphs = |parts: &[String], told: Option<String>| parts.iter().cloned().chain(told).collect::<Vec<_>>();
+    if let Some(first) = script.first_mut() {
+        first.told = Some(paragraphs(&lesson.opening, first.told.take()).join("\n"));
+    }
+    if let Some(last) = script.last_mut() {
+        let told: Vec<String> = last
+            .told
+            .take()
+            .into_iter()
+            .chain(lesson.closing.iter().cloned())
+            .collect();
+        last.told = Some(told.join("\n"));
+    }
+    script
+}
+
+/// Moves each question to where its answer cannot be seen yet: the first step that says something after the script's
+/// step before.
+pub(super) fn ask_early(steps: &mut [Step], metadata: Option<usize>) {
+    let metadata = metadata.map(|index| index as u16);
+    let mut since = 0;
+    for at in 0..steps.len() {
+        let is_told = steps[at]
+            .narration
+            .as_ref()
+            .is_some_and(|narration| narration.told.is_some());
+        let question = steps[at]
+            .narration
+            .as_mut()
+            .and_then(|narration| narration.question.take());
+        if let Some(question) = question {
+            let says = |step: &Step| {
+                step.is_outside
+                    || step
+                        .said
+                        .iter()
+                        .any(|said| said.partition.is_none() || said.partition != metadata)
+            };
+            let to = (since..at).find(|earlier| says(&steps[*earlier])).unwrap_or(at);
+            steps[to].narration.get_or_insert_default().question = Some(question);
+        }
+        if is_told {
+            since = at + 1;
+        }
+    }
+}
+
 /// What a script says of one of its steps.
-pub(super) fn told(step: &ScriptStep) -> Narration {
+fn told(step: &ScriptStep) -> Narration {
     let words = |text: &String| (!text.is_empty()).then(|| text.clone());
     Narration {
         expect: words(&step.expect),

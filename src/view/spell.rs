@@ -23,6 +23,9 @@ impl Recorder {
             steps.push(self.spell(folded, time_ns, &names));
             time_ns = folded.seen.time_ns;
         }
+        if self.asks() {
+            narrate::ask_early(&mut steps, names.iter().position(|name| name == "metadata"));
+        }
         let failures = outcome.violations.iter().map(|violation| {
             let upto = done
                 .partition_point(|folded| folded.seen.time_ns <= violation.time_ns)
@@ -72,6 +75,11 @@ impl Recorder {
         }
     }
 
+    /// Whether the script has questions of its own.
+    fn asks(&self) -> bool {
+        self.script.iter().any(|told| told.question.is_some())
+    }
+
     fn spell(&mut self, folded: &Folded, before_ns: u64, names: &[String]) -> Step {
         let seen = &folded.seen;
         let said = seen.notes.iter().zip(&folded.turns).zip(&folded.partitions);
@@ -105,7 +113,7 @@ impl Recorder {
         causes.dedup();
         let mut narration = seen.told.clone();
         // Where somebody asks by himself, nobody else does.
-        if self.script.iter().all(|told| told.question.is_none()) {
+        if !self.asks() {
             narration.question = folded.question.clone();
         }
         Step {

@@ -275,3 +275,59 @@ fn faults_that_last_are_shown_until_they_end() {
     let end = view.state(view.steps.len() - 1);
     assert!(end.faults.is_empty() && end.cuts.is_empty(), "{end:?}");
 }
+
+#[test]
+fn a_lessons_words_and_questions_stand_before_what_they_ask_about() {
+    let scenario = crate::lessons::named("truncation")
+        .expect("valid")
+        .expect("there is one");
+    let (view, _) = record(&scenario, 0);
+    let lesson = scenario.lesson.as_ref().expect("it is one");
+    let narrations = || {
+        view.steps
+            .iter()
+            .enumerate()
+            .filter_map(|(at, step)| Some((at, step.narration.as_ref()?)))
+    };
+    let told: Vec<(usize, &String)> = narrations()
+        .filter_map(|(at, narration)| Some((at, narration.told.as_ref()?)))
+        .collect();
+    assert!(told[0].1.starts_with(&lesson.opening[0]));
+    assert!(
+        told[told.len() - 1]
+            .1
+            .ends_with(&lesson.closing[lesson.closing.len() - 1])
+    );
+    let asked: Vec<(usize, &Question)> = narrations()
+        .filter_map(|(at, narration)| Some((at, narration.question.as_ref()?)))
+        .collect();
+    let quizzes: Vec<_> = scenario
+        .faults
+        .script
+        .iter()
+        .filter(|step| step.quiz.is_some())
+        .collect();
+    assert_eq!(asked.len(), quizzes.len());
+    for ((at, question), step) in asked.iter().zip(quizzes) {
+        let quiz = step.quiz.as_ref().expect("filtered");
+        assert_eq!((&question.ask, question.right + 1), (&quiz.question, quiz.answer));
+        let own = told
+            .iter()
+            .find(|(_, words)| words.contains(&step.note))
+            .expect("its step is told")
+            .0;
+        assert!(*at <= own, "it is asked at {at}, and its step is {own}");
+        let before = told
+            .iter()
+            .rev()
+            .find(|(told, _)| *told < own)
+            .map_or(0, |(told, _)| *told);
+        assert!(*at > before, "the step before, {before}, has been shown");
+        // Nothing that matters is shown between the two.
+        assert!(
+            view.steps[before + 1..*at]
+                .iter()
+                .all(|step| step.said.iter().all(|said| said.turn.is_none()))
+        );
+    }
+}
