@@ -18,6 +18,9 @@ struct Regression {
     scenario: serde_json::Value,
     /// The seed.
     seed: u64,
+    /// Whether it was the specification that it was held against.
+    #[serde(default)]
+    conform: bool,
 }
 
 #[test]
@@ -32,7 +35,11 @@ fn what_once_failed_holds() {
         assert!(!regression.story.is_empty(), "{name}: tell what was wrong");
         let scenario = parse(&name, &regression.scenario.to_string()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(scenario.expect, Expect::Passes, "{name}: a regression holds now");
-        let outcome = run_one(&Arc::new(scenario), regression.seed, &Options::default()).expect("the machine works");
+        let options = Options {
+            conform: regression.conform,
+            ..Options::default()
+        };
+        let outcome = run_one(&Arc::new(scenario), regression.seed, &options).expect("the machine works");
         if outcome.class != Class::Holds {
             wrong.push(format!("{name}: {}", outcome.headline()));
         }

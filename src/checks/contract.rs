@@ -110,9 +110,12 @@ impl Checks {
             // Followers begin where their leader's log begins.
             partition.deleted_to = partition.deleted_to.max(partition.replicas[node].log.start);
         }
+        // Readers of a leader that had been replaced may have seen more than was committed: the same fault took that too.
+        let shown = std::mem::take(&mut partition.superseded_high_watermark);
+        let to = if permitted.is_some() { end.max(shown) } else { end };
         partition.drops.push(Drop {
             from: held,
-            to: end,
+            to,
             permitted,
         });
         partition.reset_epoch = epoch;

@@ -111,6 +111,8 @@ fn partition(partition: &Partition, out: &mut impl Hasher) {
         committed_in,
         deleted_to,
         highest_high_watermark,
+        // What readers saw, and there are none.
+        superseded_high_watermark: _,
         leaders,
         state,
         pending,

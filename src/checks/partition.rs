@@ -94,6 +94,9 @@ pub(crate) struct Partition {
     pub deleted_to: Offset,
     /// No follower may know of a higher one.
     pub highest_high_watermark: Offset,
+    /// The highest that a leader gave out which had been replaced and did not know: it counts what followers fetched in
+    /// its own epoch, so that the next leader has those records too. Readers believed it; nothing is committed by it.
+    pub superseded_high_watermark: Offset,
     pub leaders: BTreeMap<i32, usize>,
     /// The newest state known to be committed.
     pub state: Option<State>,
@@ -136,6 +139,7 @@ impl Partition {
             committed_in: Vec::new(),
             deleted_to: 0,
             highest_high_watermark: 0,
+            superseded_high_watermark: 0,
             leaders: BTreeMap::new(),
             state: None,
             pending: Vec::new(),

@@ -423,6 +423,9 @@ impl Checks {
         let stale = epoch != ours || as_leader != (role == Role::Leader);
         if as_leader {
             partition.highest_high_watermark = highest.max(to);
+            if !partition.legitimate(node, epoch) {
+                partition.superseded_high_watermark = partition.superseded_high_watermark.max(to);
+            }
         }
         self.report.look(Check::I5);
         self.report.look(Check::I12);

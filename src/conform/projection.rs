@@ -215,7 +215,12 @@ impl Track {
                 Some(follower),
             )
         })?;
-        let restarted = std::mem::take(&mut self.local[usize::from(follower)].restarted);
+        let restarted = self.local[usize::from(follower)].restarted.take();
+        if let Some(to) = restarted {
+            // What had been synced above is gone, whatever was written there since.
+            let broker = &mut self.state.brokers[usize::from(follower)];
+            broker.synced = broker.synced.min(to);
+        }
         // Where a new leader's high watermark is below what an earlier one has deleted, the log's start is as low as it gets.
         let told = self.state.network.iter().find_map(|message| match message {
             Message::Fetched {
@@ -231,10 +236,10 @@ impl Track {
             end: real.end,
             high_watermark: lifted.unwrap_or(real.high_watermark),
         };
-        if restarted && !self.try_take(&action) {
+        if restarted.is_some() && !self.try_take(&action) {
             return self.restarted(follower, fetch.leader, real, &action);
         }
-        if !restarted {
+        if restarted.is_none() {
             self.take(&action)?;
         }
         self.state.brokers[usize::from(follower)].high_watermark = real.high_watermark;

@@ -39,7 +39,11 @@ impl Track {
             }
             Note::Truncated { to, .. } | Note::Restarted { at: to, .. } => {
                 self.local[at].copied = true;
-                self.local[at].restarted |= narrow::<u32, _>(*to)? <= self.deleted;
+                let to = narrow::<u32, _>(*to)?;
+                if to <= self.deleted {
+                    let lowest = self.local[at].restarted.map_or(to, |lowest| lowest.min(to));
+                    self.local[at].restarted = Some(lowest);
+                }
                 Ok(())
             }
             Note::LogStartAdvanced { to, .. } => self.deleted(replica, narrow(*to)?),
@@ -240,7 +244,7 @@ impl Track {
     /// A process has ended; `clean` is what the next one will find.
     pub fn stopped(&mut self, replica: Replica, how: StopKind, clean: bool) -> Result<(), Finding> {
         let local = &mut self.local[usize::from(replica)];
-        (local.copied, local.restarted, local.starting) = (false, false, false);
+        (local.copied, local.restarted, local.starting) = (false, None, false);
         match how {
             StopKind::PowerLost if local.doubt == Doubt::None => local.doubt = Doubt::Unsynced,
             StopKind::KilledMidStep => local.doubt = Doubt::LastStep,

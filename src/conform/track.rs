@@ -37,8 +37,8 @@ pub(super) struct Local {
     pub seen: [Option<(Offset, u16)>; MOST_REPLICAS],
     /// What it has asked its leaders, the newest last.
     pub asked: VecDeque<Fetch>,
-    /// Its log has begun anew, where the leader's begins.
-    pub restarted: bool,
+    /// Where its log has begun anew in the step at hand, the lowest.
+    pub restarted: Option<u32>,
     /// As a leader: first and last offset of each batch that its producer has sent again, as it was found in the log.
     pub again: Vec<(Offset, Offset)>,
     /// The highest high watermark that it has had. A follower's may go back to that of a new leader, which lags; a

@@ -445,3 +445,43 @@ fn a_replica_that_moved_away_excuses_no_loss() {
     story.finish();
     assert_eq!(story.checks.losses().len(), 1, "nobody has read it at the end");
 }
+
+#[test]
+fn what_a_replaced_leader_still_showed_is_lost_with_the_rest() {
+    // The record at 1 is on all three; the leader that readers ask does not know yet that broker 1 leads, and alone.
+    let lost = |shows: bool| {
+        let mut story = Story::begun(2);
+        story.write(0, "a");
+        story.invoke("b", 1);
+        story.append(0, 1, 0, &["b"]);
+        for follower in [1, 2] {
+            story.copy(follower, 1, 0, &["b"], false);
+        }
+        let alone = with_elr(state(1, 1, 1, &[1]), &[0, 2]);
+        story.decide(alone.clone(), false);
+        story.lead(1, alone, 2, 1);
+        for follower in [1, 2] {
+            story.progress(0, follower, 2, 0);
+        }
+        if shows {
+            story.high(0, 2, true, 0);
+        }
+        story.polled(CLIENT, 0, &["a", "b"]);
+        // Nobody can tell a kill from what takes the data, and broker 1 has lost all of its own.
+        story.stop(0, StopKind::Killed);
+        story.stop(2, StopKind::Killed);
+        story.power_cycle(1, 0, &[]);
+        story.register(1, 5);
+        let again = state(1, 2, 2, &[1]);
+        story.decide(again.clone(), true);
+        story.lead(1, again, 0, 0);
+        for value in ["c", "d"] {
+            story.invoke(value, 1);
+        }
+        story.append(1, 0, 2, &["c", "d"]);
+        story.polled(CLIENT, 0, &["c", "d"]);
+        story
+    };
+    lost(true).silent(&["C1", "X5"]);
+    lost(false).fires(&["C1"]);
+}
