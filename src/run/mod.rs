@@ -10,6 +10,7 @@
 //!
 //! Sources: the two phases are those of TigerBeetle's VOPR; the final reads those of Jepsen's Kafka workload.
 
+mod held;
 mod judge;
 mod outages;
 mod outcome;
@@ -31,11 +32,11 @@ use crate::conform::Conform;
 use crate::scenario::Scenario;
 use crate::sockets::Driven;
 use crate::tap::Tap;
-use crate::valve::{Frame, SharedValve};
+use crate::valve::SharedValve;
 use kafka::client::{Op, StartFrom};
 use kafka::{ClientNote, Note, Uuid};
 use outages::Outages;
-use script::{Deed, Hand, Script};
+use script::{Deed, Script};
 use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
 use sim::random::{Stream, Streams, Tape};
@@ -43,7 +44,6 @@ use sim::step::{Label, Stepped};
 use sim::swarm::{self, Planned};
 use sim::world::{NodeSpec, World, WorldConfig};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::sync::Arc;
 use workload::User;
 
@@ -172,7 +172,7 @@ struct Run<'s> {
     users: Vec<User>,
     plan: Vec<(u64, Planned)>,
     script: Script,
-    /// Keeps messages back, if the script does.
+    /// Keeps messages back, if a script or a path does.
     valve: Option<SharedValve>,
     /// Topics whose names the checks know.
     named: BTreeSet<Uuid>,
@@ -223,12 +223,7 @@ impl<'s> Run<'s> {
         if let Some(driven) = &driven {
             cluster.set_driven(driven.clone());
         }
-        let mut world = World::new(cluster, nodes, &streams, config);
-        let script = Script::new(scenario);
-        let valve = script.holds_messages().then(SharedValve::default);
-        if let Some(valve) = &valve {
-            world.boot_mut().set_valve(Rc::clone(valve));
-        }
+        let world = World::new(cluster, nodes, &streams, config);
         Run {
             checks: Checks::new(judge::context(scenario, &layout)),
             conform: options
@@ -237,8 +232,8 @@ impl<'s> Run<'s> {
             stepped: None,
             users: workload::users(scenario, &streams),
             plan: Vec::new(),
-            script,
-            valve,
+            script: Script::new(scenario),
+            valve: None,
             named: BTreeSet::new(),
             lives: vec![(0, false); layout.servers],
             outages: Outages::default(),
@@ -281,6 +276,9 @@ impl<'s> Run<'s> {
 
     /// Starts every node.
     fn boot(&mut self, observer: &mut dyn Observer) {
+        if self.script.holds_messages() {
+            self.add_valve();
+        }
         for node in 0..self.layout.names.len() {
             self.apply(&Fault::Start {
                 node: NodeId(node as u16),
@@ -390,38 +388,6 @@ impl<'s> Run<'s> {
         }
     }
 
-    /// Does something to the messages of a link.
-    fn handle(&mut self, hand: Hand, from: NodeId, to: NodeId) {
-        let Some(valve) = self.valve.clone() else { return };
-        let oldest = valve.borrow().oldest(from, to);
-        match hand {
-            Hand::Hold => valve.borrow_mut().hold_link(from, to, true),
-            Hand::LetThrough => drop(oldest.map(|number| self.let_go(&valve, number))),
-            Hand::Drop => {
-                if oldest.and_then(|number| valve.borrow_mut().take(number)).is_some() {
-                    self.apply(&Fault::Reset { a: from, b: to });
-                }
-            }
-            Hand::Release => {
-                valve.borrow_mut().hold_link(from, to, false);
-                loop {
-                    let oldest = valve.borrow().oldest(from, to);
-                    let Some(number) = oldest else { break };
-                    self.let_go(&valve, number);
-                }
-            }
-        }
-    }
-
-    /// Sends a frame that was kept back.
-    fn let_go(&mut self, valve: &SharedValve, number: u64) {
-        let Some(Frame { from, conn, bytes, .. }) = valve.borrow_mut().take(number) else {
-            return;
-        };
-        self.world
-            .poke(from, |process, _, _, effects| process.let_go(conn, bytes, effects));
-    }
-
     /// Everything that was done to the cluster ends; it has a bounded time to come to rest.
     fn heal(&mut self, observer: &mut dyn Observer) -> Result<(), Ended> {
         self.traffic = false;
@@ -429,11 +395,7 @@ impl<'s> Run<'s> {
         for fault in swarm::heal(&servers, &clients) {
             self.apply(&fault);
         }
-        if let Some(valve) = self.valve.clone() {
-            valve.borrow_mut().open();
-            let held: Vec<u64> = valve.borrow().held().iter().map(|frame| frame.number).collect();
-            held.into_iter().for_each(|number| self.let_go(&valve, number));
-        }
+        self.open_valve();
         self.hear(observer);
         let time_ns = self.world.now();
         self.checks.fact(Fact::FaultsEnded { time_ns });

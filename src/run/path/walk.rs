@@ -2,16 +2,13 @@
 
 use super::Line;
 use crate::run::{Ended, Observer, Run};
-use crate::tap::{Act, Passed, Tap};
 use crate::valve::{Frame, SharedValve};
 use kafka::{Note, TopicPartition};
 use kafka_protocol::messages::ApiKey;
 use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
-use sim::program::Effect;
-use sim::step::{Label, Stepped};
+use sim::step::Stepped;
 use sim::world::World;
-use std::rc::Rc;
 
 /// Long enough for any chain of messages.
 pub(super) const SOON_NS: u64 = 3_000_000_000;
@@ -41,7 +38,6 @@ pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, Stop> {
 
 /// Listens while the cluster moves, and passes on what it hears.
 struct Watch<'r> {
-    valve: SharedValve,
     said: Vec<(NodeId, Note)>,
     also: &'r mut dyn Observer,
 }
@@ -49,9 +45,6 @@ struct Watch<'r> {
 impl Observer for Watch<'_> {
     fn step(&mut self, stepped: &Stepped, world: &World<crate::cluster::Cluster>, layout: &crate::run::Layout) {
         self.also.step(stepped, world, layout);
-        if let (Some(node), Label::Accepted { conn, from }) = (stepped.node, &stepped.label) {
-            self.valve.borrow_mut().accepted(node, *conn, *from);
-        }
     }
     fn fault(&mut self, time_ns: u64, fault: &Fault) {
         self.also.fault(time_ns, fault);
@@ -70,7 +63,6 @@ pub(super) struct Walk<'r, 's> {
     pub run: &'r mut Run<'s>,
     pub valve: SharedValve,
     watch: Watch<'r>,
-    tap: Option<Tap>,
     pub sent: Vec<super::hand::Sent>,
     pub lines: Vec<Line>,
     /// The step that the cluster refused.
@@ -85,19 +77,12 @@ pub(super) struct Walk<'r, 's> {
 
 impl<'r, 's> Walk<'r, 's> {
     pub fn new(run: &'r mut Run<'s>, watched: Vec<&'r str>, also: &'r mut dyn Observer) -> Walk<'r, 's> {
-        let valve = SharedValve::default();
-        run.world.boot_mut().set_valve(Rc::clone(&valve));
-        let tap = also.tap();
-        if let Some(tap) = &tap {
-            run.world.boot_mut().set_tap(Tap::clone(tap));
+        let valve = run.add_valve();
+        if let Some(tap) = also.tap() {
+            run.world.boot_mut().set_tap(tap);
         }
         Walk {
-            watch: Watch {
-                valve: Rc::clone(&valve),
-                said: Vec::new(),
-                also,
-            },
-            tap,
+            watch: Watch { said: Vec::new(), also },
             valve,
             run,
             sent: Vec::new(),
@@ -133,11 +118,7 @@ impl<'r, 's> Walk<'r, 's> {
 
     /// Lets everything go; heals, comes to rest, reads back.
     pub fn end(&mut self) -> Result<(), Ended> {
-        self.valve.borrow_mut().open();
-        let held: Vec<u64> = self.valve.borrow().held().iter().map(|frame| frame.number).collect();
-        for number in held {
-            self.release(number);
-        }
+        self.run.open_valve();
         // Whoever still waits is answered soon, or never: then nobody knows.
         self.until(LATE_NS, |walk| {
             walk.tell_fates();
@@ -209,16 +190,7 @@ impl<'r, 's> Walk<'r, 's> {
 
     /// Lets a frame go.
     pub fn release(&mut self, number: u64) {
-        let frame = self.valve.borrow_mut().take(number);
-        let Some(Frame { from, conn, bytes, .. }) = frame else {
-            return;
-        };
-        if let Some(tap) = &self.tap {
-            let what = Act::Sends(bytes.clone());
-            tap.borrow_mut().push(Passed { node: from, conn, what });
-        }
-        let send = Effect::Send { conn, bytes };
-        self.run.world.poke(from, |_, _, _, effects| effects.push(send));
+        self.run.let_go(number);
     }
 
     /// The topic's first partition.
