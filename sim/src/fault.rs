@@ -140,7 +140,42 @@ pub enum DiskFault {
     Swap { other: NodeId },
 }
 
+/// The node of a fault that names a single one, to be read or changed.
+macro_rules! single_node {
+    ($fault:expr) => {
+        match $fault {
+            Fault::Kill { node }
+            | Fault::Start { node }
+            | Fault::Terminate { node }
+            | Fault::Pause { node, .. }
+            | Fault::Resume { node }
+            | Fault::SlowCpu { node, .. }
+            | Fault::CrashInRecovery { node, .. }
+            | Fault::CrashAtDiskCall { node, .. }
+            | Fault::Bandwidth { node, .. }
+            | Fault::Fragment { node, .. }
+            | Fault::StopReading { node, .. }
+            | Fault::RefuseConnects { node, .. }
+            | Fault::ClockOffset { node, .. }
+            | Fault::ClockDrift { node, .. }
+            | Fault::ClockStep { node, .. }
+            | Fault::LateTimers { node, .. }
+            | Fault::Disk { node, .. } => Some(node),
+            _ => None,
+        }
+    };
+}
+
 impl Fault {
+    /// The node that it strikes, if it names a single one.
+    pub fn node(&self) -> Option<NodeId> {
+        single_node!(self).copied()
+    }
+
+    pub(crate) fn node_mut(&mut self) -> Option<&mut NodeId> {
+        single_node!(self)
+    }
+
     /// Whether it disturbs anything: false for what ends another one.
     pub fn disturbs(&self) -> bool {
         match self {

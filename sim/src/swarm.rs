@@ -255,23 +255,6 @@ impl Planned {
             return what;
         }
         match &mut what {
-            Fault::Kill { node }
-            | Fault::Start { node }
-            | Fault::Terminate { node }
-            | Fault::Pause { node, .. }
-            | Fault::Resume { node }
-            | Fault::SlowCpu { node, .. }
-            | Fault::CrashInRecovery { node, .. }
-            | Fault::CrashAtDiskCall { node, .. }
-            | Fault::Bandwidth { node, .. }
-            | Fault::Fragment { node, .. }
-            | Fault::StopReading { node, .. }
-            | Fault::RefuseConnects { node, .. }
-            | Fault::ClockOffset { node, .. }
-            | Fault::ClockDrift { node, .. }
-            | Fault::ClockStep { node, .. }
-            | Fault::LateTimers { node, .. }
-            | Fault::Disk { node, .. } => *node = put(*node),
             Fault::PowerLoss { nodes, .. } => nodes.iter_mut().for_each(|node| *node = put(*node)),
             Fault::Cut { from: a, to: b } | Fault::Flap { a, b, .. } => {
                 let (in_a, in_b) = (a.contains(&ROLE), b.contains(&ROLE));
@@ -283,7 +266,7 @@ impl Planned {
             | Fault::SlowLink { from: a, to: b, .. }
             | Fault::Reset { a, b }
             | Fault::HalfOpen { a, b } => (*a, *b) = (put(*a), put(*b)),
-            Fault::HealLinks => {}
+            other => other.node_mut().into_iter().for_each(|place| *place = put(*place)),
         }
         what
     }

@@ -11,28 +11,11 @@ pub enum Lasting {
     Ends,
 }
 
-/// The node that a fault strikes, if it is one.
+/// The one node that a fault strikes: the subject of its [`words`].
 pub fn node_of(fault: &Fault) -> Option<NodeId> {
     match fault {
         Fault::PowerLoss { nodes, .. } if nodes.len() == 1 => nodes.first().copied(),
-        Fault::Kill { node }
-        | Fault::Start { node }
-        | Fault::Terminate { node }
-        | Fault::Pause { node, .. }
-        | Fault::Resume { node }
-        | Fault::SlowCpu { node, .. }
-        | Fault::CrashInRecovery { node, .. }
-        | Fault::CrashAtDiskCall { node, .. }
-        | Fault::Bandwidth { node, .. }
-        | Fault::Fragment { node, .. }
-        | Fault::StopReading { node, .. }
-        | Fault::RefuseConnects { node, .. }
-        | Fault::ClockOffset { node, .. }
-        | Fault::ClockDrift { node, .. }
-        | Fault::ClockStep { node, .. }
-        | Fault::LateTimers { node, .. }
-        | Fault::Disk { node, .. } => Some(*node),
-        _ => None,
+        _ => fault.node(),
     }
 }
 

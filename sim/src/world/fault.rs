@@ -333,25 +333,8 @@ fn pairs(from: &[NodeId], to: &[NodeId]) -> Vec<(usize, usize)> {
 fn place_of(fault: &Fault) -> Option<NodeId> {
     match fault {
         Fault::PowerLoss { nodes, .. } => nodes.first().copied(),
-        Fault::Cut { .. } | Fault::HealLinks | Fault::Flap { .. } => None,
         Fault::Loss { to, .. } | Fault::SlowLink { to, .. } => Some(*to),
         Fault::Reset { a, .. } | Fault::HalfOpen { a, .. } => Some(*a),
-        Fault::Kill { node }
-        | Fault::Start { node }
-        | Fault::Terminate { node }
-        | Fault::Pause { node, .. }
-        | Fault::Resume { node }
-        | Fault::SlowCpu { node, .. }
-        | Fault::CrashInRecovery { node, .. }
-        | Fault::CrashAtDiskCall { node, .. }
-        | Fault::Bandwidth { node, .. }
-        | Fault::Fragment { node, .. }
-        | Fault::StopReading { node, .. }
-        | Fault::RefuseConnects { node, .. }
-        | Fault::ClockOffset { node, .. }
-        | Fault::ClockDrift { node, .. }
-        | Fault::ClockStep { node, .. }
-        | Fault::LateTimers { node, .. }
-        | Fault::Disk { node, .. } => Some(*node),
+        _ => fault.node(),
     }
 }
