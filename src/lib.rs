@@ -15,6 +15,7 @@ pub mod code;
 pub mod conform;
 pub mod connection;
 pub mod exhaustive;
+pub mod fold;
 pub mod history;
 pub mod isolate;
 pub mod lessons;

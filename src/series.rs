@@ -1,12 +1,14 @@
 //! A run as series over time: what charts are made of.
 
 use crate::cluster::Cluster;
+use crate::fold;
 use crate::history::{History, Outcome as Fate};
 use crate::run::{Layout, Observer, Outcome};
 use crate::scenario::Scenario;
 use kafka::types::METADATA_PARTITION;
 use kafka::{Note, TopicPartition};
 use reports::plot::run::{Band, Partition, Replica, Run, Sent};
+use reports::view;
 use sim::fault::{Fault, NodeId};
 use sim::step::Stepped;
 use sim::world::World;
@@ -14,12 +16,19 @@ use std::collections::BTreeMap;
 
 const S: f64 = 1e9;
 
+/// A replica as it is, and its lines until now.
+#[derive(Debug)]
+struct Lines {
+    now: view::Replica,
+    drawn: Replica,
+}
+
 /// Collects the series while a run happens.
 #[derive(Debug)]
 pub struct Series {
     layout: Layout,
     topics: BTreeMap<TopicPartition, String>,
-    replicas: BTreeMap<(TopicPartition, u16), Replica>,
+    replicas: BTreeMap<(TopicPartition, u16), Lines>,
     isr: BTreeMap<TopicPartition, Vec<(f64, f64)>>,
     history: History,
     /// Whether each server runs, and since when not.
@@ -72,7 +81,7 @@ impl Series {
         }
         self.bands.sort_by(|a, b| a.from_s.total_cmp(&b.from_s));
         let mut partitions: BTreeMap<String, Partition> = BTreeMap::new();
-        for ((partition, _), replica) in self.replicas {
+        for ((partition, _), lines) in self.replicas {
             let Some(name) = self.topics.get(&partition) else {
                 continue;
             };
@@ -80,7 +89,7 @@ impl Series {
                 name: name.clone(),
                 ..Partition::default()
             });
-            one.replicas.push(replica);
+            one.replicas.push(lines.drawn);
             one.isr = self.isr.get(&partition).cloned().unwrap_or_default();
         }
         let sends = self.history.sends.iter().map(|send| Sent {
@@ -124,14 +133,8 @@ impl Observer for Series {
             .copied()
             .collect();
         for partition in unnamed {
-            let images = layout
-                .server_nodes()
-                .into_iter()
-                .filter_map(|node| Some(world.program(node)?.broker()?.image()));
-            let topic = images.filter_map(|image| image.topics.get(&partition.topic)).next();
-            if let Some(topic) = topic {
-                self.topics
-                    .insert(partition, format!("{}-{}", topic.name, partition.partition));
+            if let Some(name) = layout.topic_name(world, partition.topic) {
+                self.topics.insert(partition, format!("{name}-{}", partition.partition));
             }
         }
     }
@@ -159,49 +162,26 @@ impl Observer for Series {
             }
             return;
         }
-        let (partition, high_watermark, log_end) = match note {
-            Note::LogOpened {
-                partition,
-                log_end_offset,
-                ..
-            } => (partition, None, Some(*log_end_offset)),
-            Note::Appended {
-                partition, last_offset, ..
-            } => (partition, None, Some(last_offset + 1)),
-            Note::Truncated { partition, to, .. } => (partition, None, Some(*to)),
-            Note::Restarted { partition, at } => (partition, Some(*at), Some(*at)),
-            Note::BecameLeader {
-                partition,
-                high_watermark,
-                ..
-            }
-            | Note::BecameFollower {
-                partition,
-                high_watermark,
-                ..
-            }
-            | Note::HighWatermarkAdvanced {
-                partition,
-                to: high_watermark,
-                ..
-            }
-            | Note::HighWatermarkLowered {
-                partition,
-                to: high_watermark,
-            } => (partition, Some(*high_watermark), None),
-            _ => return,
+        let Some(partition) = fold::partition_of(note).filter(|one| *one != METADATA_PARTITION) else {
+            return;
         };
-        if *partition == METADATA_PARTITION {
+        if !fold::changes_replica(note) {
             return;
         }
-        let names = &self.layout.names;
-        let replica = self.replicas.entry((*partition, node.0)).or_insert_with(|| Replica {
-            node: names[usize::from(node.0)].clone(),
-            ..Replica::default()
+        let lines = self.replicas.entry((partition, node.0)).or_insert_with(|| Lines {
+            drawn: Replica {
+                node: self.layout.names[usize::from(node.0)].clone(),
+                ..Replica::default()
+            },
+            now: view::Replica::default(),
         });
-        replica
-            .high_watermark
-            .extend(high_watermark.map(|offset| (at, offset as f64)));
-        replica.log_end.extend(log_end.map(|offset| (at, offset as f64)));
+        fold::fold_replica(&mut lines.now, note);
+        let extend = |line: &mut Vec<(f64, f64)>, offset: i64| {
+            if line.last().is_none_or(|last| last.1 != offset as f64) {
+                line.push((at, offset as f64));
+            }
+        };
+        extend(&mut lines.drawn.high_watermark, lines.now.high_watermark);
+        extend(&mut lines.drawn.log_end, lines.now.log_end_offset);
     }
 }

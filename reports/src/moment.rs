@@ -10,6 +10,7 @@
 //! stands where the high watermark is.
 
 use crate::text::cut;
+use crate::view;
 
 /// One replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,23 @@ pub struct Replica {
     pub epochs: Vec<(i32, i64)>,
     /// In-sync replicas as it knows them; empty on a follower.
     pub isr: Vec<i32>,
+}
+
+impl Replica {
+    /// The replica of a view, under its partition's name.
+    pub fn of(partition: String, replica: view::Replica) -> Replica {
+        Replica {
+            partition,
+            leads: replica.leads,
+            leader_epoch: replica.leader_epoch,
+            log_start_offset: replica.log_start_offset,
+            high_watermark: replica.high_watermark,
+            log_end_offset: replica.log_end_offset,
+            synced: replica.synced,
+            epochs: replica.epochs,
+            isr: replica.isr,
+        }
+    }
 }
 
 /// One node.

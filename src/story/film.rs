@@ -120,10 +120,8 @@ impl Film {
             let is_shown =
                 |(node, id): &(u16, TopicPartition)| usize::from(*node) == server && *id != kafka::METADATA_PARTITION;
             let own = state.replicas.iter().filter(|(key, _)| is_shown(key));
-            let replicas = own.map(|((_, partition), replica)| Replica {
-                partition: self.partition(*partition),
-                ..replica.clone()
-            });
+            let replicas =
+                own.map(|((_, partition), replica)| Replica::of(self.partition(*partition), replica.clone()));
             let up = frame.up.get(server).copied().unwrap_or(true);
             Node {
                 name: self.layout.names[server].clone(),

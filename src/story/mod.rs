@@ -10,10 +10,11 @@ pub use film::Film;
 pub use narrate::sections;
 
 use crate::cluster::Cluster;
+use crate::fold;
 use crate::run::{Layout, Observer, Outcome};
 use crate::scenario::Scenario;
 use kafka::{Note, TopicPartition};
-use reports::moment::Replica;
+use reports::view::Replica;
 use sim::fault::{Fault, NodeId};
 use sim::step::Stepped;
 use sim::world::World;
@@ -160,104 +161,17 @@ impl Observer for Recorder {
 }
 
 impl State {
-    fn replica(&mut self, node: NodeId, partition: TopicPartition) -> &mut Replica {
-        self.replicas.entry((node.0, partition)).or_default()
-    }
-
     fn fold(&mut self, node: NodeId, note: &Note) {
         match note {
-            Note::LogOpened {
-                partition,
-                log_start_offset,
-                log_end_offset,
-                recovery_point,
-                ..
-            } => {
-                let replica = self.replica(node, *partition);
-                replica.log_start_offset = *log_start_offset;
-                replica.log_end_offset = *log_end_offset;
-                replica.synced = *recovery_point;
-                replica.high_watermark = replica.high_watermark.min(*log_end_offset).max(*log_start_offset);
-                replica.epochs.retain(|(_, start)| start < log_end_offset);
-                replica.leads = false;
-                // A process that begins knows nothing of the others yet.
-                replica.isr.clear();
-            }
-            Note::Appended {
-                partition,
-                base_offset,
-                last_offset,
-                leader_epoch,
-                ..
-            } => {
-                let replica = self.replica(node, *partition);
-                replica.log_end_offset = last_offset + 1;
-                if replica.epochs.last().is_none_or(|(epoch, _)| *epoch < leader_epoch.0) {
-                    replica.epochs.push((leader_epoch.0, *base_offset));
-                }
-            }
-            Note::Truncated { partition, to, .. } => {
-                let replica = self.replica(node, *partition);
-                replica.log_end_offset = *to;
-                replica.synced = replica.synced.min(*to);
-                replica.epochs.retain(|(_, start)| start < to);
-            }
-            Note::Restarted { partition, at } => {
-                let replica = self.replica(node, *partition);
-                (replica.log_start_offset, replica.log_end_offset) = (*at, *at);
-                (replica.high_watermark, replica.synced) = (*at, *at);
-                replica.epochs.clear();
-            }
-            Note::LogStartAdvanced { partition, to } => self.replica(node, *partition).log_start_offset = *to,
-            Note::Flushed { partition, to } => self.replica(node, *partition).synced = *to,
-            Note::BecameLeader {
-                partition,
-                state,
-                high_watermark,
-                ..
-            } => {
-                let replica = self.replica(node, *partition);
-                replica.leads = true;
-                replica.leader_epoch = state.leader_epoch.0;
-                replica.high_watermark = *high_watermark;
-                replica.isr = state.isr.iter().map(|id| id.0).collect();
-            }
-            Note::BecameFollower {
-                partition,
-                state,
-                high_watermark,
-            } => {
-                let replica = self.replica(node, *partition);
-                replica.leads = false;
-                replica.leader_epoch = state.leader_epoch.0;
-                replica.high_watermark = *high_watermark;
-                replica.isr.clear();
-            }
-            Note::IsrUpdated { partition, state } => {
-                self.replica(node, *partition).isr = state.isr.iter().map(|id| id.0).collect();
-            }
-            Note::HighWatermarkAdvanced { partition, to, .. } | Note::HighWatermarkLowered { partition, to } => {
-                self.replica(node, *partition).high_watermark = *to;
-            }
-            Note::QuorumCommitted { high_watermark, .. } => {
-                self.replica(node, kafka::METADATA_PARTITION).high_watermark = *high_watermark;
-            }
-            Note::BecameQuorumLeader { epoch, .. } => {
-                let replica = self.replica(node, kafka::METADATA_PARTITION);
-                replica.leads = true;
-                replica.leader_epoch = epoch.0;
-            }
-            Note::QuorumEpochStarted { epoch, leader: _ } => {
-                let replica = self.replica(node, kafka::METADATA_PARTITION);
-                replica.leads = false;
-                replica.leader_epoch = epoch.0;
-            }
-            Note::ResignedQuorumLeader { .. } => self.replica(node, kafka::METADATA_PARTITION).leads = false,
+            Note::ControllerActivated { .. } => self.controller = Some(node.0),
+            Note::ControllerDeactivated { .. } if self.controller == Some(node.0) => self.controller = None,
             Note::ReplicaStopped { partition, .. } => {
                 self.replicas.remove(&(node.0, *partition));
             }
-            Note::ControllerActivated { .. } => self.controller = Some(node.0),
-            Note::ControllerDeactivated { .. } if self.controller == Some(node.0) => self.controller = None,
+            _ if fold::changes_replica(note) => {
+                let partition = fold::partition_of(note).expect("a replica is one of a partition");
+                fold::fold_replica(self.replicas.entry((node.0, partition)).or_default(), note);
+            }
             _ => {}
         }
     }

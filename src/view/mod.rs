@@ -5,7 +5,6 @@
 //! last step of the world is kept open until the next one, and each note goes to the step of its node.
 
 mod faults;
-mod fold;
 mod narrate;
 mod spell;
 mod wire;
@@ -15,6 +14,7 @@ mod words;
 mod tests;
 
 use crate::cluster::Cluster;
+use crate::fold;
 use crate::run::{Layout, Observer};
 use crate::scenario::Scenario;
 use crate::tap::Tap;
@@ -355,11 +355,8 @@ impl Recorder {
             .map(|partition| partition.topic)
             .collect();
         for id in unknown.into_iter().filter(|id| *id != METADATA_PARTITION.topic) {
-            let brokers = self.layout.server_nodes().into_iter();
-            let brokers = brokers.filter_map(|node| world.program(node)?.broker());
-            let mut images = brokers.flat_map(|broker| broker.controller_image().into_iter().chain([broker.image()]));
-            if let Some(topic) = images.find_map(|image| image.topics.get(&id)) {
-                self.topics.insert(id, topic.name.clone());
+            if let Some(name) = self.layout.topic_name(world, id) {
+                self.topics.insert(id, name);
             }
         }
     }

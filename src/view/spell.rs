@@ -1,6 +1,7 @@
 //! The end of a recording: every step and every message in words, now that all topics have names.
 
-use super::{Folded, Recorder, fold, narrate, wire, words};
+use super::{Folded, Recorder, narrate, wire, words};
+use crate::fold;
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 use kafka::{METADATA_PARTITION, Note};

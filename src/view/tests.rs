@@ -91,17 +91,7 @@ fn the_changes_add_up_to_the_moment_at_every_step() {
                 for replica in &node.replicas {
                     let key = (lane as u16, named(&view, &replica.partition));
                     let ours = walked.replicas.get(&key).expect("both have heard of it");
-                    let ours = moment::Replica {
-                        partition: replica.partition.clone(),
-                        leads: ours.leads,
-                        leader_epoch: ours.leader_epoch,
-                        log_start_offset: ours.log_start_offset,
-                        high_watermark: ours.high_watermark,
-                        log_end_offset: ours.log_end_offset,
-                        synced: ours.synced,
-                        epochs: ours.epochs.clone(),
-                        isr: ours.isr.clone(),
-                    };
+                    let ours = moment::Replica::of(replica.partition.clone(), ours.clone());
                     assert_eq!(ours, *replica, "{name}: {}, step {steps}", node.name);
                     compared += 1;
                 }

@@ -1,4 +1,4 @@
-//! From notes to the cluster's state, as a view shows it.
+//! From notes to the cluster's state, as pages, the terminal and charts show it.
 //!
 //! Only what machines say counts here, as in the checks; whether a node runs is for the caller to say.
 
@@ -106,7 +106,8 @@ pub fn fold(state: &mut State, node: u16, partition: u16, note: &Note) {
     }
 }
 
-fn changes_replica(note: &Note) -> bool {
+/// Whether [`fold_replica`] has something to do.
+pub fn changes_replica(note: &Note) -> bool {
     matches!(
         note,
         Note::LogOpened { .. }
@@ -127,7 +128,11 @@ fn changes_replica(note: &Note) -> bool {
     )
 }
 
-fn fold_replica(replica: &mut Replica, note: &Note) {
+/// Takes one note of a replica's node in.
+///
+/// # Panics
+/// If the note [changes no replica](changes_replica).
+pub fn fold_replica(replica: &mut Replica, note: &Note) {
     match note {
         Note::LogOpened {
             log_start_offset,
