@@ -169,10 +169,10 @@ impl Node {
 
     fn step(&mut self, input: Input) {
         let now = self.clock.now();
-        let time_ns = machine_time_ns();
+        let began_ns = self.notes.as_ref().map(|_| machine_time_ns());
         self.broker.step(now, input, &mut self.disk, &mut self.out);
         // IMPORTANT: before anything of this step is sent. Else a peer could be seen to act upon what never happened.
-        if let Some(file) = &mut self.notes {
+        if let (Some(file), Some(time_ns)) = (&mut self.notes, began_ns) {
             write(file, time_ns, &self.out.notes, &mut self.broker, &mut self.disk);
         }
         self.flush();
