@@ -47,6 +47,14 @@ fn pieces(word: &str, room: usize) -> Vec<String> {
     letters.chunks(room).map(|piece| piece.iter().collect()).collect()
 }
 
+/// Text as it may stand in HTML and XML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,19 +2,7 @@
 
 use crate::moment::{LEGEND, Moment, picture};
 use crate::text::hang;
-
-/// A question with its answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Quiz {
-    /// What is asked.
-    pub question: String,
-    /// What may be answered.
-    pub choices: Vec<String>,
-    /// Number of the right one, from 1.
-    pub answer: usize,
-    /// Why.
-    pub why: String,
-}
+use crate::view::Question;
 
 /// A step of the script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +18,9 @@ pub struct Told {
     /// What to expect.
     pub expect: String,
     /// Asked before this step, answered here.
-    pub answers: Option<Quiz>,
+    pub answers: Option<Question>,
     /// Asked now, answered at the next step.
-    pub asks: Option<Quiz>,
+    pub asks: Option<Question>,
 }
 
 /// One sentence of a machine.
@@ -90,7 +78,7 @@ pub struct Walk {
     /// Paragraphs before the first step.
     pub opening: Vec<String>,
     /// Asked before the first step.
-    pub asks: Option<Quiz>,
+    pub asks: Option<Question>,
     /// Moments.
     pub stops: Vec<Stop>,
     /// How the run ended.
@@ -100,19 +88,19 @@ pub struct Walk {
 }
 
 /// Lines of a question.
-pub fn question(quiz: &Quiz, width: usize) -> Vec<String> {
-    let mut lines = hang("Question: ", &quiz.question, width);
-    for (i, choice) in quiz.choices.iter().enumerate() {
+pub fn question(question: &Question, width: usize) -> Vec<String> {
+    let mut lines = hang("Question: ", &question.ask, width);
+    for (i, choice) in question.choices.iter().enumerate() {
         lines.extend(hang(&format!("  {}. ", i + 1), choice, width));
     }
     lines
 }
 
 /// Lines of its answer.
-pub fn answer(quiz: &Quiz, width: usize) -> Vec<String> {
-    let choice = quiz.answer.checked_sub(1).and_then(|at| quiz.choices.get(at));
+pub fn answer(question: &Question, width: usize) -> Vec<String> {
+    let choice = question.choices.get(question.right);
     let choice = choice.map_or("", |choice| choice.trim_end_matches('.'));
-    let words = format!("{}, {choice}. {}", quiz.answer, quiz.why);
+    let words = format!("{}, {choice}. {}", question.number(), question.answer);
     hang("Answer: ", &words, width)
 }
 
@@ -218,12 +206,12 @@ fn stop(stop: &Stop, shown: Option<&Moment>, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn quiz() -> Quiz {
-        Quiz {
-            question: "Who leads?".to_owned(),
+    fn quiz() -> Question {
+        Question {
+            ask: "Who leads?".to_owned(),
             choices: vec!["b2.".to_owned(), "b3".to_owned()],
-            answer: 1,
-            why: "It is in sync.".to_owned(),
+            right: 0,
+            answer: "It is in sync.".to_owned(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `check`: every state of the specifications, or of the real machines, that scenarios ask for, and the shortest
 //! counterexamples.
 
-use super::files::{commit, escape, find, write_whole};
+use super::files::{commit, find, write_whole};
 use super::{CheckArgs, Failure};
 use crate::exhaustive::{Budget, Found, Judgement, Path, Property, ask, counterexample};
 use crate::scenario::{Scenario, SearchQuestion, Subject};
@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::check::{Limits, Progress};
 use reports::searched::{Row, render};
 use reports::table::short;
+use reports::text::escape;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::sync::Arc;

@@ -46,14 +46,6 @@ pub(super) fn commit() -> Option<String> {
         .then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned())
 }
 
-/// Text as it may stand in XML.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 /// Writes a file so that it is there whole or not at all.
 pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::machine(&format!("cannot write {}", path.display()), &error);

@@ -1,6 +1,6 @@
 //! `sweep`: scenarios over many seeds, one screen at the end.
 
-use super::files::{commit, escape, find, write_whole};
+use super::files::{commit, find, write_whole};
 use super::{Failure, SweepArgs};
 use crate::conform::{Conformed, coverage, scope};
 use crate::run::{Class, Options, Outcome};
@@ -9,6 +9,7 @@ use crate::sweep::{Plan, Stop, Tally, run_one, sweep as run_sweep};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::replication::Action;
 use reports::conform::Conformance;
+use reports::text::escape;
 use serde_json::json;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,19 @@
-//! What a script does, in words.
+//! What a script does and asks, in words.
 
-use super::Action;
+use super::{Action, Quiz};
+use reports::view::Question;
 use std::fmt;
+
+impl From<&Quiz> for Question {
+    fn from(quiz: &Quiz) -> Question {
+        Question {
+            ask: quiz.question.clone(),
+            choices: quiz.choices.clone(),
+            right: quiz.answer - 1,
+            answer: quiz.why.clone(),
+        }
+    }
+}
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,9 +2,10 @@
 
 use super::Film;
 use crate::run::Outcome;
-use crate::scenario::{Expect, Quiz, Scenario, ScriptStep};
+use crate::scenario::{Expect, Scenario, ScriptStep};
 use kafka::{ClientNote, Note};
-use reports::walk::{Quiz as Asked, Said, Stop, Told, Walk};
+use reports::view::Question;
+use reports::walk::{Said, Stop, Told, Walk};
 use sim::fault::NodeId;
 use std::collections::BTreeSet;
 
@@ -74,18 +75,9 @@ pub(super) fn ending(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
     lost.chain([verdict]).collect()
 }
 
-fn asked(quiz: &Quiz) -> Asked {
-    Asked {
-        question: quiz.question.clone(),
-        choices: quiz.choices.clone(),
-        answer: quiz.answer,
-        why: quiz.why.clone(),
-    }
-}
-
-fn quiz(scenario: &Scenario, number: usize) -> Option<Asked> {
+fn quiz(scenario: &Scenario, number: usize) -> Option<Question> {
     let step = scenario.faults.script.get(number)?;
-    step.quiz.as_ref().map(asked)
+    step.quiz.as_ref().map(Question::from)
 }
 
 impl Film {

@@ -149,12 +149,7 @@ fn told(step: &ScriptStep) -> Narration {
     Narration {
         expect: words(&step.expect),
         told: words(&step.note),
-        question: step.quiz.as_ref().map(|quiz| Question {
-            ask: quiz.question.clone(),
-            choices: quiz.choices.clone(),
-            right: quiz.answer - 1,
-            answer: quiz.why.clone(),
-        }),
+        question: step.quiz.as_ref().map(Question::from),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The few kinds of chart that pages are made of.
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use plotters::series::DashedLineSeries;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -25,8 +27,46 @@ pub fn color(index: usize) -> RGBColor {
 }
 
 /// Length of the dashes and gaps of the line with this number: the first one has no gaps.
-pub fn dashes(index: usize) -> (u32, u32) {
+fn dashes(index: usize) -> (u32, u32) {
     [(1, 0), (9, 4), (3, 3), (12, 8), (2, 6), (6, 2)][index % 6]
+}
+
+/// A chart of numbers over numbers.
+pub type Plane<'a, DB> = ChartContext<'a, DB, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Of<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// Draws the line with this number, in its colour and its dashes; with a label it has a place in the [`legend`].
+pub fn line<DB: DrawingBackend>(
+    chart: &mut Plane<'_, DB>,
+    at: usize,
+    width: u32,
+    points: Vec<(f64, f64)>,
+    label: Option<String>,
+) -> Of<DB> {
+    let style = color(at).stroke_width(width);
+    let (dash, gap) = dashes(at);
+    let drawn = match gap {
+        0 => chart.draw_series(LineSeries::new(points, style))?,
+        _ => chart.draw_series(DashedLineSeries::new(points, dash, gap, style))?,
+    };
+    if let Some(label) = label {
+        drawn
+            .label(label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+    }
+    Ok(())
+}
+
+/// Names the lines that have labels.
+pub fn legend<'a, DB: DrawingBackend + 'a>(chart: &mut Plane<'a, DB>) -> Of<DB> {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .legend_area_size(30)
+        .background_style(WHITE.mix(0.9))
+        .border_style(BLACK.mix(0.3))
+        .label_font(TEXT)
+        .draw()
 }
 
 /// Draws a chart of this height. Text is the only target, so it cannot fail but by a mistake of ours.

@@ -6,6 +6,8 @@ mod chart;
 pub mod run;
 pub mod sweep;
 
+use crate::text::escape;
+
 /// One chart of a page.
 #[derive(Clone, Debug)]
 pub struct Figure {
@@ -15,14 +17,6 @@ pub struct Figure {
     pub caption: String,
     /// The chart.
     pub svg: String,
-}
-
-/// Text as it may stand in HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;\

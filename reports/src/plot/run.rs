@@ -1,9 +1,8 @@
 //! Charts of one run.
 
 use super::Figure;
-use super::chart::{TEXT, color, dashes, steps, svg, thin};
+use super::chart::{Drawn, Plane, TEXT, color, legend, line, steps, svg, thin};
 use plotters::prelude::*;
-use plotters::series::DashedLineSeries;
 use serde::{Deserialize, Serialize};
 
 /// What a run came to, over its simulated time. Times are seconds.
@@ -115,7 +114,7 @@ fn over_time(
     (height, has_legend): (u32, bool),
     (low, high): (f64, f64),
     axis: &str,
-    draw: impl FnOnce(&mut TimeChart<'_, '_>) -> super::chart::Drawn,
+    draw: impl FnOnce(&mut Plane<'_, SVGBackend<'_>>) -> Drawn,
 ) -> String {
     svg(height, |area| {
         let mut chart = ChartBuilder::on(area)
@@ -141,25 +140,9 @@ fn over_time(
             chart.draw_series([EmptyElement::at((band.from_s, high)) + text])?;
         }
         draw(&mut chart)?;
-        if !has_legend {
-            return Ok(());
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .legend_area_size(30)
-            .background_style(WHITE.mix(0.9))
-            .border_style(BLACK.mix(0.3))
-            .label_font(TEXT)
-            .draw()
+        if has_legend { legend(&mut chart) } else { Ok(()) }
     })
 }
-
-type TimeChart<'a, 'b> = ChartContext<
-    'a,
-    SVGBackend<'b>,
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
->;
 
 fn offsets(run: &Run, partition: &Partition) -> String {
     let values = partition.replicas.iter().flat_map(|replica| &replica.log_end);
@@ -171,18 +154,9 @@ fn offsets(run: &Run, partition: &Partition) -> String {
                 (&replica.high_watermark, 3, "high watermark of "),
             ];
             for (points, width, words) in lines {
-                let line = steps(&thin(points, run.end_s, COLUMNS), run.end_s);
-                let style = color(at).stroke_width(width);
-                let (dash, gap) = dashes(at);
-                let drawn = match gap {
-                    0 => chart.draw_series(LineSeries::new(line, style))?,
-                    _ => chart.draw_series(DashedLineSeries::new(line, dash, gap, style))?,
-                };
-                if !words.is_empty() {
-                    drawn
-                        .label(format!("{words}{}", replica.node))
-                        .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
-                }
+                let points = steps(&thin(points, run.end_s, COLUMNS), run.end_s);
+                let label = (!words.is_empty()).then(|| format!("{words}{}", replica.node));
+                line(chart, at, width, points, label)?;
             }
         }
         Ok(())

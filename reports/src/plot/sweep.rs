@@ -1,9 +1,8 @@
 //! Charts of a sweep.
 
 use super::Figure;
-use super::chart::{Bar, TEXT, bars, color, dashes, svg};
+use super::chart::{Bar, TEXT, bars, legend, line, svg};
 use plotters::prelude::*;
-use plotters::series::DashedLineSeries;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -189,31 +188,17 @@ fn outages(scenarios: &[Scenario]) -> String {
             .label_style(TEXT)
             .draw()?;
         for (at, one) in most.iter().enumerate() {
-            let mut line = over_by(&one.outages);
-            line.push((end, 100.0));
-            let style = color(at).stroke_width(2);
-            let (dash, gap) = dashes(at);
-            let drawn = match gap {
-                0 => chart.draw_series(LineSeries::new(line, style))?,
-                _ => chart.draw_series(DashedLineSeries::new(line, dash, gap, style))?,
-            };
-            drawn
-                .label(format!("{} ({})", one.scenario, count(one)))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+            let mut points = over_by(&one.outages);
+            points.push((end, 100.0));
+            let label = format!("{} ({})", one.scenario, count(one));
+            line(&mut chart, at, 2, points, Some(label))?;
         }
         if most.is_empty() {
             let words = Text::new("no leader's process ended", (0, 0), TEXT);
             chart.draw_series([EmptyElement::at((end / 3.0, 50.0)) + words])?;
             return Ok(());
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .legend_area_size(30)
-            .background_style(WHITE.mix(0.9))
-            .border_style(BLACK.mix(0.3))
-            .label_font(TEXT)
-            .draw()
+        legend(&mut chart)
     })
 }
 

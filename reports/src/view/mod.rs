@@ -261,6 +261,13 @@ pub struct Question {
     pub answer: String,
 }
 
+impl Question {
+    /// Number of the right choice, as it is shown: from 1.
+    pub fn number(&self) -> usize {
+        self.right + 1
+    }
+}
+
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

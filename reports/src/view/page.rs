@@ -4,16 +4,18 @@
 //! runs. A content security policy forbids every request, so that a mistake cannot make one either.
 
 use super::View;
+use crate::text::escape;
 
 const FRAME: &str = include_str!("../../assets/frame.html");
 const STYLES: [&str; 2] = [
     include_str!("../../assets/style.css"),
     include_str!("../../assets/print.css"),
 ];
+const DOM: &str = include_str!("../../assets/dom.js");
 /// In the order in which they use each other.
 const SCRIPTS: [&str; 9] = [
     include_str!("../../assets/data.js"),
-    include_str!("../../assets/dom.js"),
+    DOM,
     include_str!("../../assets/filter.js"),
     include_str!("../../assets/diagram.js"),
     include_str!("../../assets/picture.js"),
@@ -25,35 +27,40 @@ const SCRIPTS: [&str; 9] = [
 
 /// The file.
 pub fn page(view: &View) -> String {
+    fill(|part| match part {
+        "title" => escape(&view.title),
+        "policy" => String::new(),
+        "styles" => STYLES.concat(),
+        "data" => data(view),
+        "scripts" => SCRIPTS.concat(),
+        _ => unreachable!("the frame asks for {part}"),
+    })
+}
+
+/// The page that plays: it asks its own host for runs, and shows each in a frame.
+pub fn play_page() -> String {
+    fill(|part| match part {
+        "title" => "play".to_owned(),
+        "policy" => "; connect-src 'self'; frame-src 'self'".to_owned(),
+        "styles" => include_str!("../../assets/play/play.css").to_owned(),
+        "data" => "null".to_owned(),
+        "scripts" => [DOM, include_str!("../../assets/play/play.js")].concat(),
+        _ => unreachable!("the frame asks for {part}"),
+    })
+}
+
+/// The frame with its parts.
+fn fill(part: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
     // Whatever is inserted is not looked at again: a name in the data cannot stand for a part of the page.
     let mut rest = FRAME;
     while let Some((before, after)) = rest.split_once("{{") {
         let (name, after) = after.split_once("}}").expect("the frame closes what it opens");
         out += before;
-        match name {
-            "title" => out += &escape(&view.title),
-            "styles" => STYLES.iter().for_each(|part| out += part),
-            "data" => out += &data(view),
-            "scripts" => SCRIPTS.iter().for_each(|part| out += part),
-            _ => unreachable!("the frame asks for {name}"),
-        }
+        out += &part(name);
         rest = after;
     }
     out + rest
-}
-
-/// The page that plays: it asks its own host for runs, and shows each in a frame.
-pub fn play_page() -> String {
-    include_str!("../../assets/play/play.html")
-        .replace("{{styles}}", include_str!("../../assets/play/play.css"))
-        .replace(
-            "{{scripts}}",
-            concat!(
-                include_str!("../../assets/dom.js"),
-                include_str!("../../assets/play/play.js")
-            ),
-        )
 }
 
 /// The view as JSON that may stand inside a script element: nothing in it can end that.
@@ -62,14 +69,6 @@ fn data(view: &View) -> String {
     json.replace('<', "\\u003c")
         .replace('\u{2028}', "\\u2028")
         .replace('\u{2029}', "\\u2029")
-}
-
-/// Text as it may stand in HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

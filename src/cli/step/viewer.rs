@@ -189,7 +189,7 @@ impl<'f> Viewer<'f> {
             && let Some(quiz) = &told.answers
         {
             if let Some(Some(chosen)) = self.asked.get(&number) {
-                let verdict = if *chosen == quiz.answer { "right" } else { "not so" };
+                let verdict = if *chosen == quiz.number() { "right" } else { "not so" };
                 lines.push(format!("You said {chosen}: {verdict}."));
             }
             lines.extend(answer(quiz, width));

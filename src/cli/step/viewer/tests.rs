@@ -84,11 +84,11 @@ fn a_question_comes_before_its_step_and_the_answer_with_it() {
     let text = screen(&mut viewer).join("\n");
     assert!(text.contains("Question: "), "{text}");
     assert!(text.contains(&format!("1-{} answer", quiz.choices.len())), "{text}");
-    assert!(!text.contains(&quiz.why[..20]), "the answer comes later: {text}");
+    assert!(!text.contains(&quiz.answer[..20]), "the answer comes later: {text}");
     // No choice has this number.
     viewer.press(KeyCode::Char('9'));
     assert_eq!(viewer.asking, Some(asked));
-    let wrong = if quiz.answer == 1 { '2' } else { '1' };
+    let wrong = if quiz.number() == 1 { '2' } else { '1' };
     viewer.press(KeyCode::Char(wrong));
     assert_eq!(viewer.asking, None);
     let text = screen(&mut viewer).join("\n");
@@ -96,7 +96,7 @@ fn a_question_comes_before_its_step_and_the_answer_with_it() {
     until_step(&mut viewer, asked, ' ');
     let text = screen(&mut viewer).join("\n");
     assert!(text.contains(&format!("You said {wrong}: not so.")), "{text}");
-    assert!(text.contains(&format!("Answer: {}", quiz.answer)), "{text}");
+    assert!(text.contains(&format!("Answer: {}", quiz.number())), "{text}");
     // It is asked once.
     viewer.press(KeyCode::Char('g'));
     until_step(&mut viewer, asked, 'q');
