@@ -360,3 +360,40 @@ fn a_file_that_asks_the_model_alone_is_not_swept_and_one_without_a_model_is_not_
         assert!(out(&output).is_empty(), "{args:?}: {}", out(&output));
     }
 }
+
+/// What the command tells on standard error, and its code, with standard output going there.
+fn into(stdout: impl Into<std::process::Stdio>, command: &str) -> (String, i32) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_highwater"))
+        .args(command.split(' '))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdout(stdout)
+        .output()
+        .expect("the binary runs");
+    (String::from_utf8_lossy(&output.stderr).into_owned(), code(&output))
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_told_nothing() {
+    for command in [
+        "lessons",
+        "lesson truncation --plain",
+        "check --list",
+        "man",
+        "completions bash",
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(into(writer, command), (String::new(), 6), "{command}");
+    }
+}
+
+#[test]
+fn a_full_device_is_told_in_one_line() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("it is there");
+    let (told, code) = into(full, "lessons");
+    assert_eq!((told.lines().count(), code), (1, 6), "{told}");
+    assert!(told.starts_with("highwater: cannot print: "), "{told}");
+}

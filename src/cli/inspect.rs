@@ -3,7 +3,6 @@
 use super::Failure;
 use crate::checks::Checks;
 use crate::scenario;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Validates files; all of them are read, the first error of each is printed.
@@ -45,6 +44,6 @@ pub(super) fn man(command: clap::Command) -> Result<u8, Failure> {
     let mut page = Vec::new();
     let failed = |error: std::io::Error| Failure::machine("cannot print the man page", &error);
     clap_mangen::Man::new(command).render(&mut page).map_err(failed)?;
-    std::io::stdout().write_all(&page).map_err(failed)?;
+    print!("{}", String::from_utf8_lossy(&page));
     Ok(0)
 }

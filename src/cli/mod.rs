@@ -283,8 +283,28 @@ impl Failure {
     }
 }
 
+/// A text that cannot be printed ends the process with code 6, whatever it would have said: in silence where the reader
+/// has seen enough (`highwater lessons | head`), otherwise with the reason.
+fn end_when_printing_fails() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // The words of `print!`: it has no other way to tell.
+        let Some(why) = info
+            .payload_as_str()
+            .and_then(|text| text.strip_prefix("failed printing to stdout: "))
+        else {
+            return usual(info);
+        };
+        if !why.starts_with("Broken pipe") {
+            eprintln!("highwater: cannot print: {why}");
+        }
+        std::process::exit(6);
+    }));
+}
+
 /// Runs the command of this process; gives its exit code.
 pub fn main() -> u8 {
+    end_when_printing_fails();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -307,7 +327,9 @@ pub fn main() -> u8 {
         Command::Schema => inspect::schema(),
         Command::Checks => inspect::checks(),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut std::io::stdout());
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut text);
+            print!("{}", String::from_utf8_lossy(&text));
             Ok(0)
         }
         Command::Man => inspect::man(Cli::command()),

@@ -5,7 +5,6 @@ use crate::isolate::isolated;
 use crate::run::{self, Options, Outcome};
 use crate::scenario::Scenario;
 use crate::story::{Film, Recorder};
-use std::io::Write;
 
 /// Characters of a line.
 pub(super) const LINE: usize = 80;
@@ -31,10 +30,6 @@ pub(super) fn film(scenario: &Scenario, seed: u64, options: &Options) -> Result<
 
 pub(super) fn print(scenario: &Scenario, seed: u64, options: &Options) -> Result<u8, Failure> {
     let (film, outcome) = film(scenario, seed, options)?;
-    let text = reports::walk::plain(&film.walk(), LINE);
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads may have seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::machine("cannot print", &error)),
-        _ => Ok(replay::exit_code(&scenario.expect, &outcome)),
-    }
+    print!("{}", reports::walk::plain(&film.walk(), LINE));
+    Ok(replay::exit_code(&scenario.expect, &outcome))
 }

@@ -3,7 +3,7 @@
 //! The parent only starts, repeats what they print, and stops them one after the other. What it gives them are files
 //! as anybody would write them; those of `scenarios/serve` are three of them.
 
-use super::Failure;
+use super::{Failure, say};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ async fn run(nodes: u16, port: u16, data: &Path, more: &[String]) -> Result<(), 
         members.retain_mut(|member| match member.child.try_wait() {
             Ok(None) => true,
             Ok(Some(status)) => {
-                println!("{} | ended: {status}", member.id);
+                say(&format!("{} | ended: {status}", member.id));
                 broken.extend(complaint(member.id, status));
                 false
             }
@@ -112,7 +112,7 @@ async fn run(nodes: u16, port: u16, data: &Path, more: &[String]) -> Result<(), 
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
             status = wait => {
-                println!("{} | stopped: {status}", member.id);
+                say(&format!("{} | stopped: {status}", member.id));
                 broken.extend(complaint(member.id, status));
                 continue;
             }
@@ -156,7 +156,7 @@ fn start(id: u16, file: &PathBuf, more: &[String]) -> std::io::Result<Member> {
 fn repeat(id: u16, stream: impl std::io::Read + Send + 'static) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            println!("{id} | {line}");
+            say(&format!("{id} | {line}"));
         }
     });
 }
