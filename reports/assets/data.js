@@ -1,6 +1,5 @@
-// The recorded run: its data as it lies in the page, indices over it, and the cluster at any step.
+// The recorded run: indices over its data, which is `view`, and the cluster at any step.
 
-const view = JSON.parse(document.getElementById('view').textContent);
 const KEYFRAME_EVERY = 500;
 const LAST = view.steps.length - 1;
 
@@ -136,9 +135,9 @@ function causesOf(at) {
 // The value of a record in a replica's log as of step `at`.
 function valueAt(node, partition, offset, at) {
   const appends = appendsOf.get(node + ':' + partition) || [];
-  for (let i = appends.length - 1; i >= 0; i--) {
-    const { at: when, base, values } = appends[i];
-    if (when <= at && base <= offset && offset < base + values.length) return textOf(values[offset - base]);
+  for (let i = placeOf(appends, at + 1, (append) => append.at) - 1; i >= 0; i--) {
+    const { base, values } = appends[i];
+    if (base <= offset && offset < base + values.length) return textOf(values[offset - base]);
   }
   return '';
 }

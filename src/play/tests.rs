@@ -112,12 +112,7 @@ fn the_page_asks_nobody_but_its_own_host() {
 fn ends(play: &mut Play, steps: &serde_json::Value) -> Vec<i64> {
     let asked = Asked::read(json!({ "steps": steps }).to_string().as_bytes()).expect("moves");
     let trial = Trial::run(&play.base, play.seed, asked).expect("they can be played");
-    let data = trial
-        .page
-        .split("id=\"view\">")
-        .nth(1)
-        .and_then(|rest| rest.split("</script>").next());
-    let view: reports::view::View = serde_json::from_str(data.expect("the data")).expect("JSON");
+    let view = reports::view::unpack(&trial.page).expect("a page");
     let state = view.state(view.steps.len() - 1);
     let topic = view
         .partitions

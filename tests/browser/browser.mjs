@@ -20,9 +20,12 @@ export async function open(browser, file, { hash = '', width = 1280, height = 80
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('console', (message) => { if (message.type() === 'error') errors.push(message.text()); });
   await page.goto('file://' + file + hash);
+  await shown(page);
   return { page, asked, errors };
 }
 
+// The page has read its run and shows a step of it.
+export const shown = (page) => page.locator('#place').waitFor();
 export const stepOf = (page) => page.evaluate(() => Number(/step=(\d+)/.exec(location.hash)[1]));
 
 let passed = 0;

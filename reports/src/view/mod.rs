@@ -10,7 +10,7 @@ mod page;
 mod state;
 mod texts;
 
-pub use page::{page, play_page};
+pub use page::{page, play_page, unpack};
 pub use state::{Changes, Client, Decided, Node, Replica, State};
 pub use texts::{Texts, Words};
 
