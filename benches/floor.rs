@@ -1,8 +1,9 @@
 //! The least that a Kafka broker can do for its clients, as a floor under the figures of `serve`: a log for each
 //! topic, a thread for each connection; decode the frame, check the CRC, write offset and epoch, write to the page cache, answer.
 //!
-//! `floor PORT DIRECTORY [sync]` serves partition 0 of whatever topic is asked for; with `sync`, every produce request
-//! waits for a sync of its own. It replicates, checks, indexes and limits nothing: a broker costs more.
+//! `floor HOST:PORT DIRECTORY [sync] [sendfile]` serves partition 0 of whatever topic is asked for. With `sync`, every
+//! produce request waits for a sync of its own; with `sendfile`, the kernel takes the records of a fetch response from the
+//! file to the socket. It replicates, checks, indexes and limits nothing: a broker costs more.
 
 use bytes::{Bytes, BytesMut};
 use kafka::types::LeaderEpoch;
@@ -24,7 +25,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -36,10 +38,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Answer = Result<Option<ResponseKind>, Box<dyn Error>>;
 
-/// Fetch by name, and nothing that needs a broker's state.
+/// Fetch by name and with the records at the end of its frame, and nothing that needs a broker's state.
 const APIS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 0, 9),
-    (ApiKey::Fetch, 4, 12),
+    (ApiKey::Fetch, 4, 11),
     (ApiKey::ListOffsets, 1, 7),
     (ApiKey::Metadata, 0, 11),
     (ApiKey::ApiVersions, 0, 3),
@@ -50,6 +52,7 @@ const APIS: &[(ApiKey, i16, i16)] = &[
 struct Logs {
     directory: PathBuf,
     sync: bool,
+    sendfile: bool,
     by_topic: Mutex<BTreeMap<String, Arc<Log>>>,
 }
 
@@ -110,14 +113,14 @@ impl Log {
         Ok(base)
     }
 
-    /// Whole batches from the one that has the offset, waiting for one; the end offset.
-    fn read(&self, offset: i64, max: usize, wait: Duration) -> Result<(Bytes, i64), Box<dyn Error>> {
+    /// Where in the file whole batches lie from the one that has the offset, waiting for one; the end offset.
+    fn find(&self, offset: i64, max: usize, wait: Duration) -> (Range<u64>, i64) {
         let until = Instant::now() + wait;
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         while end.offset <= offset {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok((Bytes::new(), end.offset));
+                return (0..0, end.offset);
             }
             end = self
                 .grown
@@ -131,37 +134,49 @@ impl Log {
         let limit = from + max as u64;
         let past = end.batches.partition_point(|(_, at)| *at <= limit);
         let whole = if place(past) <= limit { past } else { past - 1 };
-        let to = place(whole.max(first + 1));
-        let last = end.offset;
-        drop(end);
-        let length = usize::try_from(to - from)?;
+        (from..place(whole.max(first + 1)), end.offset)
+    }
+
+    fn read(&self, place: &Range<u64>) -> Result<Bytes, Box<dyn Error>> {
+        let length = usize::try_from(place.end - place.start)?;
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
-            let at = from + bytes.len() as u64;
+            let at = place.start + bytes.len() as u64;
             if rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), at)? == 0 {
                 return Err("the file ends before its log".into());
             }
         }
         bytes.truncate(length);
-        Ok((bytes.into(), last))
+        Ok(bytes.into())
+    }
+
+    fn send(&self, place: Range<u64>, stream: &TcpStream) -> std::io::Result<()> {
+        let mut at = place.start;
+        while at < place.end {
+            let left = (place.end - at) as usize;
+            // It moves the offset by what it has sent.
+            rustix::fs::sendfile(stream, &self.file, Some(&mut at), left)?;
+        }
+        Ok(())
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, port, directory, rest @ ..] = &args[..] else {
-        return Err("floor PORT DIRECTORY [sync]".into());
+    let [_, address, directory, rest @ ..] = &args[..] else {
+        return Err("floor HOST:PORT DIRECTORY [sync] [sendfile]".into());
     };
-    let port = port.parse()?;
+    let address = address.parse()?;
     let logs = Arc::new(Logs {
         directory: directory.into(),
         sync: rest.iter().any(|word| word == "sync"),
+        sendfile: rest.iter().any(|word| word == "sendfile"),
         by_topic: Mutex::default(),
     });
-    for stream in TcpListener::bind(("127.0.0.1", port))?.incoming() {
+    for stream in TcpListener::bind(address)?.incoming() {
         let (stream, logs) = (stream?, Arc::clone(&logs));
         std::thread::spawn(move || {
-            if let Err(error) = serve(&stream, port, &logs) {
+            if let Err(error) = serve(&stream, address, &logs) {
                 eprintln!("{error}");
             }
         });
@@ -169,7 +184,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn serve(mut stream: &TcpStream, port: u16, logs: &Logs) -> Result<(), Box<dyn Error>> {
+fn serve(mut stream: &TcpStream, address: SocketAddr, logs: &Logs) -> Result<(), Box<dyn Error>> {
     stream.set_nodelay(true)?;
     let mut head = [0; 4];
     // A peer that leaves between two frames is no error.
@@ -178,25 +193,41 @@ fn serve(mut stream: &TcpStream, port: u16, logs: &Logs) -> Result<(), Box<dyn E
         let mut body = BytesMut::zeroed(length);
         stream.read_exact(&mut body)?;
         let request = frame::decode_request(body.freeze())?;
+        let mut in_file = None;
         let answer = match request.body {
             RequestKind::ApiVersions(_) => Some(ResponseKind::ApiVersions(versions())),
-            RequestKind::Metadata(request) => Some(ResponseKind::Metadata(metadata(&request, port))),
+            RequestKind::Metadata(request) => Some(ResponseKind::Metadata(metadata(&request, address))),
             RequestKind::InitProducerId(_) => Some(ResponseKind::InitProducerId(producer_id())),
             RequestKind::Produce(request) => produce(&request, logs)?,
             RequestKind::ListOffsets(request) => Some(ResponseKind::ListOffsets(list_offsets(&request, logs)?)),
-            RequestKind::Fetch(request) => Some(fetch(&request, logs)?),
+            RequestKind::Fetch(request) => Some(fetch(&request, logs, &mut in_file)?),
             _ => return Err(format!("{:?} is not served", request.api_key).into()),
         };
         if let Some(answer) = answer {
-            stream.write_all(&frame::encode_response(
-                request.correlation_id,
-                &answer,
-                request.api_key,
-                request.version,
-            ))?;
+            let frame = frame::encode_response(request.correlation_id, &answer, request.api_key, request.version);
+            match in_file {
+                None => stream.write_all(&frame)?,
+                Some((log, place)) => {
+                    stream.write_all(&lengthened(&frame, place.end - place.start)?)?;
+                    log.send(place, stream)?;
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// A frame that ends with no records, as the beginning of one that ends with so many bytes of them.
+fn lengthened(frame: &[u8], records: u64) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut frame = frame.to_vec();
+    let (length, records) = (
+        u32::try_from(frame.len() as u64 - 4 + records)?,
+        u32::try_from(records)?,
+    );
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    let end = frame.len();
+    frame[end - 4..].copy_from_slice(&records.to_be_bytes());
+    Ok(frame)
 }
 
 fn versions() -> ApiVersionsResponse {
@@ -209,12 +240,12 @@ fn versions() -> ApiVersionsResponse {
     ApiVersionsResponse::default().with_api_keys(APIS.iter().map(row).collect())
 }
 
-fn metadata(request: &MetadataRequest, port: u16) -> MetadataResponse {
+fn metadata(request: &MetadataRequest, address: SocketAddr) -> MetadataResponse {
     let me = BrokerId(1);
     let broker = MetadataResponseBroker::default()
         .with_node_id(me)
-        .with_host(StrBytes::from_static_str("127.0.0.1"))
-        .with_port(port.into());
+        .with_host(StrBytes::from_string(address.ip().to_string()))
+        .with_port(address.port().into());
     let partition = MetadataResponsePartition::default()
         .with_leader_id(me)
         .with_leader_epoch(0)
@@ -282,14 +313,28 @@ fn list_offsets(request: &ListOffsetsRequest, logs: &Logs) -> std::io::Result<Li
     Ok(ListOffsetsResponse::default().with_topics(topics))
 }
 
-fn fetch(request: &FetchRequest, logs: &Logs) -> Result<ResponseKind, Box<dyn Error>> {
+/// The answer; with `sendfile` and one partition its records stay in their file, and `in_file` says where.
+fn fetch(
+    request: &FetchRequest,
+    logs: &Logs,
+    in_file: &mut Option<(Arc<Log>, Range<u64>)>,
+) -> Result<ResponseKind, Box<dyn Error>> {
+    let stays = logs.sendfile && matches!(&request.topics[..], [topic] if topic.partitions.len() == 1);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms)?);
     let mut responses = Vec::new();
     for topic in &request.topics {
         let mut partitions = Vec::new();
         for partition in &topic.partitions {
             let max = usize::try_from(partition.partition_max_bytes.min(request.max_bytes))?;
-            let (records, end) = logs.of(&topic.topic)?.read(partition.fetch_offset, max, wait)?;
+            let log = logs.of(&topic.topic)?;
+            let (place, end) = log.find(partition.fetch_offset, max, wait);
+            let records = match stays {
+                true => Bytes::new(),
+                false => log.read(&place)?,
+            };
+            if stays {
+                *in_file = Some((log, place));
+            }
             partitions.push(
                 PartitionData::default()
                     .with_partition_index(partition.partition)

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +24,9 @@ const HEAD_BYTES: usize = 100;
 const REQUEST_BYTES: usize = 80;
 /// Distinct bytes, so that they do not all come from the processor's own cache.
 const FILE_BYTES: usize = 256 << 20;
+/// What librdkafka sends at once when it is busy, and how much of it a broker writes on its own.
+const BATCH_BYTES: usize = 999_917;
+const HEADER_BYTES: usize = 61;
 const RESPONSES: usize = 512;
 const ROUNDS: usize = 5;
 const WAYS: &[&str] = &["sendfile", "read, write; one buffer", "read, write; a buffer each"];
@@ -51,7 +54,7 @@ struct Round {
 
 fn compare() -> Outcome<()> {
     let path = std::env::temp_dir().join(format!("highwater-zero-copy-{}", std::process::id()));
-    std::fs::write(&path, vec![b'x'; FILE_BYTES])?;
+    write_log(&path)?;
     println!("| network | way | system calls/MB | sender core-s/GB | receiver core-s/GB | MB/s |");
     println!("| --- | --- | --- | --- | --- | --- |");
     let result = table("loopback", "127.0.0.1", ["", ""], &path).and_then(|()| match Namespaces::new() {
@@ -63,6 +66,18 @@ fn compare() -> Outcome<()> {
     });
     std::fs::remove_file(&path)?;
     result
+}
+
+/// A file as appends leave it: a batch after the other, its header before its records.
+fn write_log(path: &Path) -> std::io::Result<()> {
+    let batch = vec![b'x'; BATCH_BYTES];
+    let mut file = File::create(path)?;
+    for _ in 0..FILE_BYTES.div_ceil(BATCH_BYTES) {
+        let (header, records) = batch.split_at(HEADER_BYTES);
+        file.write_all(header)?;
+        file.write_all(records)?;
+    }
+    Ok(())
 }
 
 fn table(network: &str, host: &str, [sender, receiver]: [&str; 2], path: &Path) -> Outcome<()> {
@@ -126,17 +141,29 @@ fn within(space: &str, args: &[&str]) -> std::io::Result<Child> {
     command.args(args).stdout(Stdio::piped()).spawn()
 }
 
-/// Asks for a response when it has the one before.
+/// Asks for a response when it has the one before. Like the clients of Kafka it waits for a socket that does not block to
+/// have something, takes what there is, and waits again.
 fn receive(address: &str) -> Outcome<()> {
     let listener = TcpListener::bind(address)?;
     println!("{}", listener.local_addr()?);
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
     let mut response = vec![0; HEAD_BYTES + BODY_BYTES];
     let start = ProcessTime::try_now()?;
     for _ in 0..RESPONSES {
         stream.write_all(&[0; REQUEST_BYTES])?;
-        stream.read_exact(&mut response)?;
+        let mut received = 0;
+        while received < response.len() {
+            match rustix::io::read(&stream, &mut response[received..]) {
+                Ok(0) => return Err("the sender is gone".into()),
+                Ok(more) => received += more,
+                Err(Errno::AGAIN) => {
+                    poll(&mut [PollFd::new(&stream, PollFlags::IN)], None)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
     println!("{}", start.elapsed().as_secs_f64());
     Ok(())
