@@ -28,7 +28,7 @@ pub(super) struct Answer {
 
 impl Checks {
     /// X2: the batch's cell; one (epoch, offset) names one batch, with one history before it. What is deleted is no
-    /// history: a leader that knows no epoch below its log start says that they all end there (KIP-101), and a follower
+    /// history: a leader that knows no epoch below its log start says that they all end there (KAFKA-7415), and a follower
     /// keeps what it has below until it learns of that start. `claims`: no damage explains the batch.
     pub(super) fn identify(&mut self, at: usize, node: usize, batch: &Batch<'_>, claims: bool) -> Cell {
         let partition = &mut self.ghost.partitions[at];

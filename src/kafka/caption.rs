@@ -27,7 +27,7 @@ impl fmt::Display for PartitionState {
 impl fmt::Display for TruncateReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            TruncateReason::Divergence => "the leader's history parts from ours there (KIP-101, KIP-320)",
+            TruncateReason::Divergence => "the leader's history parts from ours there (KIP-101, KIP-279)",
             TruncateReason::HighWatermark => "that is our high watermark (the rule before KIP-101)",
             TruncateReason::OutOfRange => "the leader's log begins after the end of ours",
             TruncateReason::Recovery => "what follows is not whole: the stop before was not a clean one",

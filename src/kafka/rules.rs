@@ -23,9 +23,10 @@ pub enum Rule {
     LastReplicaStanding,
     /// A fetch that is answered with a divergence still counts as progress (KAFKA-13141).
     CreditDivergingFetch,
-    /// A waiting produce request is answered by the high watermark alone, without looking at who leads (KAFKA-1148, Redpanda #3003).
+    /// A waiting produce request is answered by the high watermark alone, without looking at who leads (KAFKA-2960, Redpanda #3003).
     AckWithoutLeadershipRecheck,
-    /// The clean-shutdown marker is not removed at start, so a later crash skips recovery (KAFKA-10471).
+    /// The clean-shutdown marker outlives the start, so a later crash skips recovery (KAFKA-10471: it went only after all
+    /// logs were loaded).
     CleanMarkerSurvives,
     /// The quorum's leader commits entries of earlier epochs before one of its own (KAFKA-12619).
     RaftCommitPrevEpoch,

@@ -293,13 +293,16 @@ impl Recorder {
         let name = |partition: &TopicPartition| self.partition_name(partition);
         match note {
             Note::PartitionDecided {
-                partition: id, state, ..
+                partition: id,
+                state,
+                unclean,
+                ..
             } => {
                 let before = self.state.decided.get(&partition)?;
                 let after = fold::decision(state);
                 let brokers = self.lanes.iter().filter(|lane| lane.kind == Kind::Broker);
                 let brokers: Vec<_> = brokers.map(|lane| (lane.id, lane.name.clone())).collect();
-                narrate::who_leads(&name(id), before, &after, &brokers)
+                narrate::who_leads(&name(id), before, &after, *unclean, &brokers)
             }
             Note::Truncated {
                 partition: id,

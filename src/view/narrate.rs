@@ -5,7 +5,13 @@ use crate::scenario::{Scenario, ScriptStep};
 use reports::view::{Decided, Failure, Narration, Question, Replica, Step};
 
 /// Who will lead? Asked before the controller decides.
-pub fn who_leads(partition: &str, before: &Decided, after: &Decided, brokers: &[(i32, String)]) -> Option<Question> {
+pub fn who_leads(
+    partition: &str,
+    before: &Decided,
+    after: &Decided,
+    unclean: bool,
+    brokers: &[(i32, String)],
+) -> Option<Question> {
     if before.leader == after.leader {
         return None;
     }
@@ -35,10 +41,17 @@ pub fn who_leads(partition: &str, before: &Decided, after: &Decided, brokers: &[
         right: choices.iter().position(|choice| *choice == next)?,
         choices,
         answer: format!(
-            "{next} leads in epoch {}, in sync are {}. A leader is taken from the in-sync replicas that are alive (or, \
-             with KIP-966, the eligible ones), never for the length of its log.",
+            "{next} leads in epoch {}, in sync are {}. {}",
             after.leader_epoch,
-            names(&after.isr)
+            names(&after.isr),
+            match unclean {
+                false =>
+                    "A leader is taken from the in-sync replicas that are alive (or, with KIP-966, the eligible ones), \
+                     never for the length of its log.",
+                true =>
+                    "Nobody who is in sync or eligible is alive, so another replica leads: an unclean election. The \
+                     length of its log was not asked for either.",
+            }
         ),
     })
 }

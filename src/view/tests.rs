@@ -122,14 +122,14 @@ fn a_run_that_is_watched_is_the_same_run_and_the_same_bytes() {
 }
 
 #[test]
-fn a_lesson_stays_below_two_megabytes_and_a_long_run_below_twenty() {
+fn a_lesson_stays_below_two_hundred_kilobytes_and_a_long_run_below_five_megabytes() {
     let lesson = page(&record(&load("section-17-timeline"), 0).0).len();
-    assert!(lesson < 500_000, "{lesson} bytes");
+    assert!(lesson < 200_000, "{lesson} bytes");
     let (view, _) = record(&load("chaos-replication"), 0);
     let bytes = page(&view).len();
     assert!(view.steps.len() > 10_000);
     let long = bytes * 100_000 / view.steps.len();
-    assert!(long < 20_000_000, "{long} bytes for 100,000 steps");
+    assert!(long < 5_000_000, "{long} bytes for 100,000 steps");
 }
 
 #[test]
@@ -253,6 +253,21 @@ fn a_broken_promise_has_its_step_and_three_sentences() {
         failure.place.contains(&format!("at b2, in step {}", failure.step + 1)),
         "{failure:?}"
     );
+}
+
+#[test]
+fn who_will_lead_is_answered_by_what_the_controller_did() {
+    let answers = |name: &str| -> Vec<String> {
+        let (view, _) = record(&load(name), 0);
+        let asked = view.steps.into_iter().filter_map(|step| step.narration?.question);
+        asked.map(|question| question.answer).collect()
+    };
+    let is_unclean = |answer: &String| answer.contains("an unclean election");
+    let is_clean = |answer: &String| answer.contains("taken from the in-sync replicas that are alive");
+    let unclean = answers("unclean-election-loses");
+    assert!(unclean.iter().any(is_unclean), "{unclean:?}");
+    let clean = answers("section-17-timeline");
+    assert!(clean.iter().any(is_clean) && !clean.iter().any(is_unclean), "{clean:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub enum Flaw {
     LastReplicaStanding,
     /// A fetch whose answer is a divergence counts as progress (KAFKA-13141).
     CreditDivergingFetch,
-    /// A waiting producer is answered by the high watermark alone (KAFKA-1148).
+    /// A waiting producer is answered by the high watermark alone (KAFKA-2960).
     AckWithoutLeadershipRecheck,
 }
 

@@ -1,6 +1,6 @@
 //! What a leader does: append, answer, count, commit, and ask for another ISR.
 //!
-//! Sources: KIP-101, KIP-279, KIP-320, KIP-497, KIP-595, KIP-903, KIP-966; KAFKA-1148, KAFKA-7128, KAFKA-8836,
+//! Sources: KIP-101, KIP-279, KIP-320, KIP-497, KIP-595, KIP-903, KIP-966; KAFKA-2960, KAFKA-7128, KAFKA-8836,
 //! KAFKA-13141; hachikuji's `Kip320` and `AsyncIsr`, Vanlightly's `kip_966`.
 
 use super::action::Acks;
@@ -79,7 +79,7 @@ impl Protocol {
         )?;
         if !self.has(Flaw::AckWithoutLeadershipRecheck) {
             leadership(broker)?;
-            require(epoch == waiting.epoch, "it appended them in another epoch (KAFKA-1148)")?;
+            require(epoch == waiting.epoch, "it appended them in another epoch (KAFKA-2960)")?;
             require(
                 maximal.len() >= self.min_isr(),
                 "fewer than min.insync.replicas are in sync (NOT_ENOUGH_REPLICAS_AFTER_APPEND)",

@@ -7,7 +7,7 @@
 //! A batch that a producer sends again is waited for as it was the first time. It does not know producers' sequence
 //! numbers: that is the log's.
 //!
-//! Sources: Kafka's ReplicaManager.appendRecords, DelayedProduce, KAFKA-1148, KIP-951 (the leader in errors).
+//! Sources: Kafka's ReplicaManager.appendRecords, DelayedProduce, KAFKA-2960, KIP-951 (the leader in errors).
 
 use super::codes;
 use super::manager::ReplicaManager;

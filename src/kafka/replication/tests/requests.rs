@@ -124,7 +124,7 @@ fn who_leads_no_more_acknowledges_nothing() {
     assert_eq!(answer, Some((codes::NOT_LEADER_OR_FOLLOWER, -1)));
     assert_eq!(log, ["y@1"]);
     let (answer, log) = leadership_lost(Some(Rule::AckWithoutLeadershipRecheck));
-    assert_eq!(answer, Some((codes::NONE, 0)), "KAFKA-1148");
+    assert_eq!(answer, Some((codes::NONE, 0)), "KAFKA-2960");
     assert_eq!(log, ["y@1"], "and x is nowhere");
 }
 
