@@ -37,8 +37,11 @@ function drawDiagram(now, secret) {
 
   const seen = new Map();
   for (const at of rows) for (const message of [...(sentBy.get(at) || []), ...(readBy.get(at) || [])]) seen.set(message.number, message);
-  const arrows = [...seen.values()].filter((message) => lanes.includes(message.from) && lanes.includes(message.to)
-    && message.sent <= (secret ? now : Infinity)).map((message) => arrow(message, now, x, y, secret));
+  const isDrawn = (message) => lanes.includes(message.from) && lanes.includes(message.to) && message.sent <= (secret ? now : Infinity);
+  // Those of this step find room for their names first.
+  const drawn = [...seen.values()].filter(isDrawn).sort((a, b) => isAt(b, now) - isAt(a, now));
+  const room = roomAround(rows.filter((at) => lanes.includes(view.steps[at].n)).map((at) => [x(view.steps[at].n), y(at)]), width);
+  const arrows = drawn.map((message) => arrow(message, now, x, y, secret, room));
 
   const dots = rows.map((at) => dot(at, now, lanes, x, y, width));
   const picture = s('svg', { width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': 'Space-time diagram: time runs down, a lane for each node' },
@@ -50,8 +53,28 @@ function drawDiagram(now, secret) {
 
 const classOfRow = (at, now) => (at === now ? 'now' : at > now ? 'later' : '');
 
-function arrow(message, now, x, y, secret) {
-  const isHere = message.sent === now || message.ended === now;
+const isAt = (message, now) => message.sent === now || message.ended === now;
+
+// Where an arrow's name covers neither a dot nor another name; null where there is no such place, and pointing at it tells.
+function roomAround(dots, width) {
+  const taken = dots.map(([x, y]) => [x - 6, y - 6, x + 6, y + 6]);
+  return (name, x1, y1, x2, y2) => {
+    const half = name.length * 3.1 + 2;
+    for (const share of [0.5, 0.3, 0.7, 0.15, 0.85]) {
+      for (const lift of [9, -7]) {
+        const [x, y] = [Math.max(half, Math.min(width - half, x1 + (x2 - x1) * share)), y1 + (y2 - y1) * share + lift];
+        const [left, top, right, bottom] = [x - half, y - 10, x + half, y + 3];
+        if (taken.some(([l, t, r, b]) => left < r && l < right && top < b && t < bottom)) continue;
+        taken.push([left, top, right, bottom]);
+        return { x, y };
+      }
+    }
+    return null;
+  };
+}
+
+function arrow(message, now, x, y, secret, room) {
+  const isHere = isAt(message, now);
   const isAloft = message.sent <= now && message.ended > now;
   const [x1, y1, x2] = [x(message.from), y(message.sent), x(message.to)];
   const y2 = secret && isAloft ? y(now) + ROW / 2 : y(message.ended);
@@ -61,6 +84,7 @@ function arrow(message, now, x, y, secret) {
   const angle = Math.atan2(y2 - y1, x2 - x1);
   const tip = (turn) => `${x2 - 9 * Math.cos(angle + turn) - 5 * Math.cos(angle)},${y2 - 9 * Math.sin(angle + turn) - 5 * Math.sin(angle)}`;
   const shows = () => inspect(message);
+  const label = (isHere || isAloft) && room(kindOf(message), x1, y1, x2, y2);
   return s('g', { class: 'arrow' + kind + (message.lost ? ' lost' : ''), tabindex: isHere || isAloft ? 0 : null, role: 'img', 'aria-label': name, onmouseenter: shows, onfocus: shows, onclick: shows },
     s('title', {}, name),
     s('line', { x1, y1, x2, y2, class: 'hit' }),
@@ -68,7 +92,7 @@ function arrow(message, now, x, y, secret) {
     message.lost
       ? s('text', { x: x2, y: y2 + 4, class: 'lost-sign' }, '✕')
       : s('polygon', { points: `${x2 - 5 * Math.cos(angle)},${y2 - 5 * Math.sin(angle)} ${tip(0.45)} ${tip(-0.45)}` }),
-    (isHere || isAloft) && s('text', { x: x1 + (x2 - x1) * 0.5, y: y1 + (y2 - y1) * 0.5 + (isHere && message.ended === now ? -7 : 9), class: 'api' }, kindOf(message)));
+    label && s('text', { ...label, class: 'api' }, kindOf(message)));
 }
 
 function dot(at, now, lanes, x, y, width) {

@@ -12,7 +12,7 @@ const flaws = (page) => page.evaluate(() => {
   const told = (element) => `${element.tagName}${element.id ? '#' + element.id : ''}.${element.getAttribute('class') || ''} "${(element.textContent || '').slice(0, 30)}"`;
   const all = (selector) => [...document.querySelectorAll(selector)].filter(isSeen);
   if (document.documentElement.scrollWidth > innerWidth) found.push(`the page is ${document.documentElement.scrollWidth} wide`);
-  const boxes = all('button, select, input, summary, h1, h2, #now, #cluster, #diagram, .panel, .replica, .who, .track, #nodes li, #decision, .legend, #now li, #clients li, .captions li, .lane-name');
+  const boxes = all('button, select, input, summary, h1, h2, #now, #cluster, #diagram, .panel, .replica, .who, .track, #nodes li, #decision, .legend, #now li, #clients li, .captions li, .lane-name, .api');
   boxes.forEach((one, i) => boxes.slice(i + 1).forEach((other) => {
     if (one.contains(other) || other.contains(one)) return;
     const [a, b] = [one.getBoundingClientRect(), other.getBoundingClientRect()];
@@ -51,6 +51,25 @@ for (const [width, height] of [[1280, 800], [390, 844]]) {
     });
   }
 }
+
+await test('no name of an arrow covers another one, at any step', async () => {
+  const { page } = await open(browser, home + '/section-17-timeline.html', {});
+  const [covered, shown] = await page.evaluate(() => {
+    let [covered, shown] = [0, 0];
+    for (let at = 0; at <= LAST; at += 5) {
+      go(at);
+      const names = [...document.querySelectorAll('.api')].map((name) => name.getBoundingClientRect());
+      shown += names.length;
+      names.forEach((a, i) => names.slice(i + 1).forEach((b) => {
+        covered += Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+      }));
+    }
+    return [covered, shown];
+  });
+  assert.equal(covered, 0);
+  assert.ok(shown > 300, `${shown} names`);
+  await page.close();
+});
 
 await test('a print shows the moment and no controls', async () => {
   const { page } = await open(browser, home + '/section-17-timeline.html', {});
