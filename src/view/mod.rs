@@ -6,6 +6,7 @@
 
 mod faults;
 mod narrate;
+mod silence;
 mod spell;
 mod wire;
 mod words;
@@ -21,6 +22,7 @@ use crate::tap::Tap;
 use faults::Lasting;
 use kafka::{ClientNote, METADATA_PARTITION, Note, TopicPartition, Uuid};
 use reports::view::{Cause, Decided, KEYFRAME_EVERY, Kind, Lane, Narration, Question, State, Texts, Turn};
+use silence::Silence;
 use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
 use sim::step::{Label, Stepped};
@@ -72,9 +74,11 @@ pub struct Recorder {
     script: Vec<Narration>,
     /// What was said of the script's step at hand.
     told: Option<Narration>,
-    /// The last step of each node, and the one that ended it.
+    /// The last step of each node.
     last: BTreeMap<u16, u32>,
-    ended: BTreeMap<u16, u32>,
+    silence: Silence,
+    /// Who led the metadata quorum last.
+    quorum_leader: Option<u16>,
     state: State,
     /// By partition, as replicas have learnt it.
     committed: BTreeMap<u16, Decided>,
@@ -110,7 +114,8 @@ impl Recorder {
             script: narrate::script(scenario),
             told: None,
             last: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            silence: Silence::default(),
+            quorum_leader: None,
             state: State::default(),
             committed: BTreeMap::new(),
             lasting: BTreeMap::new(),
@@ -153,6 +158,15 @@ impl Recorder {
                 seen.causes.push((Cause::Script, before));
             }
             seen.told = told;
+        }
+        for (node, up) in &seen.up {
+            self.silence.up(index, *node, *up);
+        }
+        for (node, paused) in &seen.paused {
+            self.silence.paused(index, *node, *paused);
+        }
+        if let Some(cuts) = &seen.cuts {
+            self.silence.cuts(index, cuts);
         }
         self.open.push(seen);
         index
@@ -230,6 +244,7 @@ impl Recorder {
     }
 
     fn fold(&mut self, mut seen: Seen) -> Folded {
+        let at = self.done.len() as u32;
         let before = self.state.clone();
         for (node, up) in &seen.up {
             let node = self.state.nodes.entry(*node).or_default();
@@ -255,6 +270,7 @@ impl Recorder {
             let partition = self.partition_of(note);
             let index = partition.unwrap_or(u16::MAX);
             let asked = self.question(*node, index, note);
+            self.explain(*node, index, note, at, &mut seen.causes);
             question = question.or(asked);
             let decided = self.state.decided.get(&index).cloned();
             self.settle(index, note);
@@ -269,6 +285,19 @@ impl Recorder {
             partitions,
             changes,
             question,
+        }
+    }
+
+    /// The faults behind what a node concludes from silence.
+    fn explain(&mut self, node: u16, partition: u16, note: &Note, at: u32, causes: &mut Vec<(Cause, u32)>) {
+        let silent = silence::concluded(node, partition, note, &self.state, &self.lanes, self.quorum_leader);
+        for peer in silent {
+            let fault = self.silence.between(node, peer).filter(|step| *step < at);
+            let cause = fault.map(|step| (Cause::Fault, step));
+            causes.extend(cause.filter(|cause| !causes.contains(cause)));
+        }
+        if let Note::BecameQuorumLeader { .. } = note {
+            self.quorum_leader = Some(node);
         }
     }
 
@@ -442,9 +471,9 @@ impl Observer for Recorder {
                     self.wire.closed(index, node, conn);
                     if !world.is_up(peer) {
                         self.wire.severed(index, peer.0, node);
-                        seen.causes
-                            .extend(self.ended.get(&peer.0).map(|step| (Cause::Fault, *step)));
                     }
+                    let fault = self.silence.between(node, peer.0);
+                    seen.causes.extend(fault.map(|step| (Cause::Fault, step)));
                 }
             }
             _ => {}
@@ -458,7 +487,6 @@ impl Observer for Recorder {
         self.begin(seen, false);
         self.drain(stepped.time, None);
         for node in died {
-            self.ended.insert(node, index);
             self.wire.died(index, node);
         }
     }
@@ -523,7 +551,6 @@ impl Observer for Recorder {
         for (node, up) in up {
             self.is_running[usize::from(node)] = up;
             if !up {
-                self.ended.insert(node, index);
                 self.wire.died(index, node);
             }
         }

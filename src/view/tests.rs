@@ -238,6 +238,34 @@ fn cut_links_and_dead_nodes_are_part_of_the_moment() {
 }
 
 #[test]
+fn what_is_concluded_from_silence_has_the_fault_behind_it_as_its_cause() {
+    let behind = |view: &View, said: &str| -> Vec<String> {
+        let says = |step: &&Step| step.said.iter().any(|own| view.texts.text(&own.words).contains(said));
+        let causes = view.steps.iter().filter(says).flat_map(|step| &step.causes);
+        let faults = causes.filter(|(cause, _)| *cause == Cause::Fault);
+        faults
+            .map(|(_, at)| view.texts.text(&view.steps[*at as usize].what))
+            .collect()
+    };
+    let (death, _) = record(&load("section-17-timeline"), 0);
+    assert_eq!(
+        behind(&death, "broker 1 (epoch 4) is fenced"),
+        ["loses power; everything written survives"]
+    );
+    let (pause, _) = record(&load("museum-03-timeline"), 0);
+    assert_eq!(
+        behind(&pause, "broker 2 (epoch 3) is fenced"),
+        ["is paused (SIGSTOP); its kernel goes on"]
+    );
+    let lesson = crate::lessons::named("consistency")
+        .expect("valid")
+        .expect("there is one");
+    let (cut, _) = record(&lesson, 0);
+    let link = "no byte goes from b2, b3, p2 to b1, p1, r1 any more";
+    assert_eq!(behind(&cut, "asks for ISR {1} of t-0"), [link]);
+}
+
+#[test]
 fn a_broken_promise_has_its_step_and_three_sentences() {
     let (view, outcome) = record(&load("museum-02-timeline"), 0);
     assert_eq!(view.failures.len(), outcome.violations.len());
