@@ -52,6 +52,37 @@ impl Note {
     }
 }
 
+impl Note {
+    /// The KIP behind it, for those whose sentence does not name one itself.
+    pub fn source(&self) -> Option<&'static str> {
+        Some(match self {
+            Note::EpochAssigned { .. } => "KIP-101",
+            Note::DivergenceFound { .. } => "KIP-101, KIP-279",
+            Note::EpochFenced { .. } => "KIP-320",
+            Note::IsrUpdated { .. } => "KIP-497",
+            Note::PartitionDecided { unclean: true, .. } => "KIP-106",
+            Note::PartitionDecided { state, .. } if !state.elr.is_empty() => "KIP-966",
+            Note::PartitionDecided { .. } => "KIP-631",
+            Note::ProducerAdvanced { .. } | Note::SequenceRefused { .. } | Note::DuplicateFound { .. } => "KIP-98",
+            Note::ProducersExpired { .. } => "KIP-854",
+            Note::Voted { .. }
+            | Note::QuorumEpochStarted { .. }
+            | Note::BecameCandidate { .. }
+            | Note::BecameQuorumLeader { .. }
+            | Note::ResignedQuorumLeader { .. }
+            | Note::QuorumCommitted { .. } => "KIP-595",
+            Note::SnapshotWritten { .. } | Note::SnapshotLoaded { .. } => "KIP-630",
+            Note::MetadataApplied { .. }
+            | Note::ControllerActivated { .. }
+            | Note::ControllerDeactivated { .. }
+            | Note::BrokerDecided { .. }
+            | Note::BrokerRegistered { .. }
+            | Note::BrokerUnfenced { .. } => "KIP-631",
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

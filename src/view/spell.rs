@@ -89,6 +89,9 @@ impl Recorder {
             if let (Some(id), Some(index)) = (fold::partition_of(note), partition) {
                 text = text.replace(&format!("{id:?}"), &names[usize::from(*index)]);
             }
+            if let Some(source) = note.source() {
+                text += &format!(" ({source})");
+            }
             Said {
                 words: self.texts.words(&text),
                 partition: *partition,

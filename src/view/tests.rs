@@ -266,6 +266,16 @@ fn what_is_concluded_from_silence_has_the_fault_behind_it_as_its_cause() {
 }
 
 #[test]
+fn a_sentence_names_the_kip_behind_it() {
+    let (view, _) = record(&load("section-17-timeline"), 0);
+    let said = || view.steps.iter().flat_map(|step| &step.said);
+    let is_said = |text: &str| said().any(|said| view.texts.text(&said.words) == text);
+    assert!(is_said("stands for election in quorum epoch 1 (KIP-595)"));
+    assert!(is_said("decided that broker 1 (epoch 4) is fenced (KIP-631)"));
+    assert!(is_said("epoch 1 of t-0 starts at 102 (KIP-101)"));
+}
+
+#[test]
 fn a_broken_promise_has_its_step_and_three_sentences() {
     let (view, outcome) = record(&load("museum-02-timeline"), 0);
     assert_eq!(view.failures.len(), outcome.violations.len());
