@@ -4,10 +4,21 @@
 
 use kafka::note::PartitionState;
 use kafka::{ClientNote, Note, TopicPartition};
-use reports::view::{Decided, Replica, State};
+use reports::view::{Decided, Replica, State, Turn};
 
 fn ids(nodes: &[kafka::NodeId]) -> Vec<i32> {
     nodes.iter().map(|id| id.0).collect()
+}
+
+/// What a reader jumps to, as far as one note alone tells.
+pub fn turn(note: &Note) -> Option<Turn> {
+    match note {
+        Note::BecameLeader { .. } | Note::BecameQuorumLeader { .. } => Some(Turn::Election),
+        Note::Truncated { .. } | Note::Restarted { .. } => Some(Turn::Truncation),
+        Note::IsrUpdated { .. } => Some(Turn::Isr),
+        Note::Client(ClientNote::SendAcked { .. }) => Some(Turn::Acknowledgement),
+        _ => None,
+    }
 }
 
 /// The partition that a note is about.

@@ -1,10 +1,12 @@
 //! A recorded run, and the cluster at any of its moments.
 
 use super::{Frame, KEEP_EVERY, Recorder, State, narrate};
+use crate::fold;
 use crate::run::{Layout, Outcome};
 use crate::scenario::Scenario;
 use kafka::TopicPartition;
 use reports::moment::{Moment, Node, Replica};
+use reports::view::Turn;
 use std::collections::BTreeMap;
 
 /// A recorded run.
@@ -17,6 +19,8 @@ pub struct Film {
     kept: Vec<State>,
     /// Moments at which something turned: a step of the script, a fault, an election, a truncation, an ISR, a death.
     turns: Vec<usize>,
+    /// Moments of each kind, those of the metadata log left out.
+    kinds: BTreeMap<Turn, Vec<usize>>,
     /// The moment of each step of the script that was taken.
     taken: Vec<usize>,
     /// Broken promises: when, and in words.
@@ -38,6 +42,7 @@ impl Film {
         }
         let mut kept = Vec::new();
         let mut turns = Vec::new();
+        let mut kinds: BTreeMap<Turn, Vec<usize>> = BTreeMap::new();
         let mut state = State::default();
         let mut up: &[bool] = &[];
         for (i, frame) in frames.iter().enumerate() {
@@ -49,6 +54,12 @@ impl Film {
             let is_turn = is_struck || frame.notes.iter().any(|(_, note)| narrate::is_turn(note));
             if is_turn || (!up.is_empty() && up != frame.up) {
                 turns.push(i);
+            }
+            for (_, note) in &frame.notes {
+                let is_upkeep = fold::partition_of(note) == Some(kafka::METADATA_PARTITION);
+                if let Some(turn) = fold::turn(note).filter(|_| !is_upkeep) {
+                    kinds.entry(turn).or_default().push(i);
+                }
             }
             up = &frame.up;
         }
@@ -66,6 +77,7 @@ impl Film {
             frames,
             kept,
             turns,
+            kinds,
         }
     }
 
@@ -93,6 +105,32 @@ impl Film {
     /// The last turn before `at`; `at` itself if there is none.
     pub fn previous_turn(&self, at: usize) -> usize {
         self.turns.iter().rev().copied().find(|turn| *turn < at).unwrap_or(at)
+    }
+
+    /// The next moment of a kind after `at`, or the last before it; of a broken promise for no kind.
+    pub fn next_of(&self, kind: Option<Turn>, at: usize, backward: bool) -> Option<usize> {
+        let of_kind = kind.map(|kind| self.kinds.get(&kind).cloned().unwrap_or_default());
+        let mut moments = of_kind.unwrap_or_else(|| self.broken.iter().map(|(when, _)| *when).collect());
+        moments.sort_unstable();
+        match backward {
+            false => moments.into_iter().find(|moment| *moment > at),
+            true => moments.into_iter().rev().find(|moment| *moment < at),
+        }
+    }
+
+    /// The next moment after `at`, and around the end, at which something says this.
+    pub fn find(&self, text: &str, at: usize) -> Option<usize> {
+        let text = text.to_lowercase();
+        let says = |moment: &usize| {
+            let frame = &self.frames[*moment];
+            let captions = frame.notes.iter().map(|(node, note)| {
+                let said = self.caption(frame.time_ns, *node, note);
+                format!("{}: {}", said.who, said.words)
+            });
+            let mut all = captions.chain(frame.faults.clone()).chain([frame.what.clone()]);
+            all.any(|own| own.to_lowercase().contains(&text))
+        };
+        (at + 1..self.frames.len()).chain(0..=at).find(says)
     }
 
     /// The moment of each step of the script that was taken, in order.

@@ -397,9 +397,6 @@ impl Recorder {
 /// What turned by a note, if anything did.
 fn turn(note: &Note, before: Option<&Decided>, after: Option<&Decided>) -> Option<Turn> {
     match note {
-        Note::BecameLeader { .. } | Note::BecameQuorumLeader { .. } => Some(Turn::Election),
-        Note::Truncated { .. } | Note::Restarted { .. } => Some(Turn::Truncation),
-        Note::IsrUpdated { .. } => Some(Turn::Isr),
         Note::PartitionDecided { .. } => {
             let (before, after) = (before?, after?);
             match (before.leader == after.leader, before.isr == after.isr) {
@@ -408,8 +405,7 @@ fn turn(note: &Note, before: Option<&Decided>, after: Option<&Decided>) -> Optio
                 _ => None,
             }
         }
-        Note::Client(ClientNote::SendAcked { .. }) => Some(Turn::Acknowledgement),
-        _ => None,
+        _ => fold::turn(note),
     }
 }
 

@@ -11,11 +11,23 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use reports::moment::{LEGEND, picture};
 use reports::text::{cut, hang};
+use reports::view::Turn;
 use reports::walk::{Told, Walk, answer, question};
 use std::collections::BTreeMap;
 
-const KEYS: &str = "space next  b back  n/p single step  ]/[ by 100  g/G ends  ↑/↓ scroll  q quit";
+const KEYS: [&str; 2] = [
+    "space next  b back  n/p single step  ]/[ by 100  g/G ends  / search  q quit",
+    "t truncation  e election  i ISR  a ack  v violation (capital: back)  ↑/↓ scroll",
+];
 const KEYS_OF_COVER: &str = "space begin  ↑/↓ scroll  q quit";
+/// Letters as in the page; none stands for a broken promise.
+const KINDS: [(char, Option<Turn>, &str); 5] = [
+    ('t', Some(Turn::Truncation), "truncation"),
+    ('e', Some(Turn::Election), "election"),
+    ('i', Some(Turn::Isr), "ISR change"),
+    ('a', Some(Turn::Acknowledgement), "acknowledgement"),
+    ('v', None, "violation"),
+];
 
 /// Where a viewer stands in a film.
 pub(super) struct Viewer<'f> {
@@ -29,6 +41,11 @@ pub(super) struct Viewer<'f> {
     asking: Option<usize>,
     /// Questions that were asked, by the script's steps, with what was answered.
     asked: BTreeMap<usize, Option<usize>>,
+    /// What is typed to be searched for, and what was searched for last.
+    typed: Option<String>,
+    sought: String,
+    /// Said once.
+    notice: String,
 }
 
 impl<'f> Viewer<'f> {
@@ -41,11 +58,19 @@ impl<'f> Viewer<'f> {
             scroll: 0,
             asking: None,
             asked: BTreeMap::new(),
+            typed: None,
+            sought: String::new(),
+            notice: String::new(),
         }
     }
 
     /// Takes a key; false means that it is over.
     pub(super) fn press(&mut self, key: KeyCode) -> bool {
+        self.notice.clear();
+        if let Some(typed) = self.typed.take() {
+            self.search(typed, key);
+            return true;
+        }
         match key {
             KeyCode::Char('q') | KeyCode::Esc => return false,
             KeyCode::Down => return self.scroll_to(self.scroll + 1),
@@ -56,7 +81,7 @@ impl<'f> Viewer<'f> {
             return self.take_answer(number, key);
         }
         if self.is_cover {
-            if matches!(key, KeyCode::Char(' ' | 'n' | 't') | KeyCode::Enter | KeyCode::Right) {
+            if matches!(key, KeyCode::Char(' ' | 'n') | KeyCode::Enter | KeyCode::Right) {
                 self.is_cover = false;
                 self.scroll = 0;
                 self.ask(0);
@@ -70,17 +95,55 @@ impl<'f> Viewer<'f> {
             turn => turn,
         };
         match key {
-            KeyCode::Char(' ' | 't') | KeyCode::Enter => self.go(next_turn),
-            KeyCode::Char('b' | 'T') | KeyCode::Backspace => self.go(self.film.previous_turn(at)),
+            KeyCode::Char(' ') | KeyCode::Enter => self.go(next_turn),
+            KeyCode::Char('b') | KeyCode::Backspace => self.go(self.film.previous_turn(at)),
             KeyCode::Right | KeyCode::Char('n') => self.go((at + 1).min(last)),
             KeyCode::Left | KeyCode::Char('p') => self.go(at.saturating_sub(1)),
             KeyCode::Char(']') | KeyCode::PageDown => self.go((at + 100).min(last)),
             KeyCode::Char('[') | KeyCode::PageUp => self.go(at.saturating_sub(100)),
             KeyCode::Char('g') | KeyCode::Home => self.go(self.film.first()),
             KeyCode::Char('G') | KeyCode::End => self.go(last),
+            KeyCode::Char('/') => self.typed = Some(String::new()),
+            KeyCode::Char(letter) => self.jump(letter),
             _ => {}
         }
         true
+    }
+
+    /// To the next of a kind, or with a capital letter to the one before.
+    fn jump(&mut self, letter: char) {
+        let backward = letter.is_uppercase();
+        let known = KINDS.iter().find(|(known, ..)| *known == letter.to_ascii_lowercase());
+        let Some((_, kind, name)) = known else { return };
+        match self.film.next_of(*kind, self.at, backward) {
+            Some(at) => self.go(at),
+            None => self.notice = format!("No {} {name}.", if backward { "earlier" } else { "later" }),
+        }
+    }
+
+    /// Takes a key of what is typed; enter searches, an empty line for the same again.
+    fn search(&mut self, mut typed: String, key: KeyCode) {
+        match key {
+            KeyCode::Esc => return,
+            KeyCode::Enter => {
+                if !typed.is_empty() {
+                    self.sought = typed;
+                }
+                match self
+                    .film
+                    .find(&self.sought, self.at)
+                    .filter(|_| !self.sought.is_empty())
+                {
+                    Some(at) => self.go(at),
+                    None => self.notice = format!("Nothing says `{}`.", self.sought),
+                }
+                return;
+            }
+            KeyCode::Backspace => _ = typed.pop(),
+            KeyCode::Char(letter) => typed.push(letter),
+            _ => {}
+        }
+        self.typed = Some(typed);
     }
 
     fn scroll_to(&mut self, line: usize) -> bool {
@@ -134,14 +197,21 @@ impl<'f> Viewer<'f> {
         Some((number, self.film.told(number)))
     }
 
-    fn keys(&self) -> String {
+    fn keys(&self) -> [String; 2] {
+        if let Some(typed) = &self.typed {
+            let lead = format!("search: {typed}_");
+            return [lead, "enter find  esc leave it".to_owned()];
+        }
+        let one = |text: &str| [String::new(), text.to_owned()];
         match self.asking {
             Some(number) => {
                 let choices = self.film.told(number).answers.map_or(0, |quiz| quiz.choices.len());
-                format!("1-{choices} answer  space without an answer  ↑/↓ scroll  q quit")
+                one(&format!(
+                    "1-{choices} answer  space without an answer  ↑/↓ scroll  q quit"
+                ))
             }
-            None if self.is_cover => KEYS_OF_COVER.to_owned(),
-            None => KEYS.to_owned(),
+            None if self.is_cover => one(KEYS_OF_COVER),
+            None => KEYS.map(str::to_owned),
         }
     }
 
@@ -221,18 +291,21 @@ impl<'f> Viewer<'f> {
 
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let [body, more, keys] =
-            Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)]).areas(frame.area());
+            Layout::vertical([Constraint::Min(1), Constraint::Length(1), Constraint::Length(2)]).areas(frame.area());
         let lines = self.lines(usize::from(body.width));
         let hidden = lines.len().saturating_sub(usize::from(body.height));
         self.scroll = self.scroll.min(hidden);
         let below = hidden - self.scroll;
         let shown = lines.into_iter().skip(self.scroll).map(Line::from);
         frame.render_widget(Paragraph::new(shown.collect::<Vec<_>>()), body);
-        if below > 0 {
+        if !self.notice.is_empty() {
+            frame.render_widget(Line::from(self.notice.as_str()), more);
+        } else if below > 0 {
             frame.render_widget(Line::from(format!("({below} more lines: ↓)")), more);
         }
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        frame.render_widget(Line::from(self.keys()).style(bold), keys);
+        let rows = self.keys().map(|row| Line::from(row).style(bold));
+        frame.render_widget(Paragraph::new(rows.to_vec()), keys);
     }
 }
 
