@@ -46,7 +46,8 @@ pub(super) fn report(dir: &Path) -> Result<u8, Failure> {
             .as_ref()
             .map_or(String::new(), |commit| format!(" of {commit}"));
         titles.push(format!("a sweep{commit}"));
-        words.push(format!("{} scenarios, {seeds} seeds.", sweep.scenarios.len()));
+        let plural = if sweep.scenarios.len() == 1 { "" } else { "s" };
+        words.push(format!("{} scenario{plural}, {seeds} seeds.", sweep.scenarios.len()));
         words.extend(
             sweep
                 .scenarios

@@ -3,6 +3,7 @@
 use super::Figure;
 use super::chart::{Drawn, Plane, TEXT, color, legend, line, steps, svg, thin};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::{Deserialize, Serialize};
 
 /// What a run came to, over its simulated time. Times are seconds.
@@ -68,10 +69,20 @@ pub struct Sent {
 
 /// Points of a line that a chart can show.
 const COLUMNS: usize = 1_200;
+/// Left of all charts of a run, so that their times stand below each other.
+const LABELS: u32 = 130;
 
 /// All its charts.
 pub fn figures(run: &Run) -> Vec<Figure> {
     let mut figures: Vec<Figure> = Vec::new();
+    if !run.bands.is_empty() {
+        figures.push(Figure {
+            title: "Faults".to_owned(),
+            caption: "What was done to the cluster, over simulated seconds. It is the shade behind the other charts."
+                .to_owned(),
+            svg: faults(run),
+        });
+    }
     let has_records = |partition: &&Partition| {
         let ends = partition.replicas.iter().flat_map(|replica| &replica.log_end);
         ends.map(|point| point.1).fold(0.0, f64::max) > 0.0
@@ -81,7 +92,7 @@ pub fn figures(run: &Run) -> Vec<Figure> {
             title: format!("{}: high watermark and log end", partition.name),
             caption:
                 "Offsets over simulated seconds. Each broker has a colour and a dash of its own; the thick line is \
-                      its high watermark, the thin one its log end. Shaded: faults, named at the top."
+                      its high watermark, the thin one its log end."
                     .to_owned(),
             svg: offsets(run, partition),
         });
@@ -113,41 +124,71 @@ fn over_time(
     run: &Run,
     (height, has_legend): (u32, bool),
     (low, high): (f64, f64),
-    axis: &str,
+    (axis, label): (&str, &dyn Fn(&f64) -> String),
     draw: impl FnOnce(&mut Plane<'_, SVGBackend<'_>>) -> Drawn,
 ) -> String {
     svg(height, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(42)
-            .y_label_area_size(75)
+            .y_label_area_size(LABELS)
             .build_cartesian_2d(0.0..run.end_s.max(0.001), low..high)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .x_desc("simulated seconds")
             .y_desc(axis)
+            .x_label_formatter(&whole)
+            .y_label_formatter(label)
             .label_style(TEXT)
             .draw()?;
         chart.draw_series(run.bands.iter().map(|band| {
             let corners = [(band.from_s, low), (band.to_s, high)];
             Rectangle::new(corners, BLACK.mix(0.08).filled())
         }))?;
-        for (at, band) in run.bands.iter().enumerate() {
-            // Names that would stand on each other go below each other.
-            let row = 2 + 15 * (at % 4) as i32;
-            let text = Text::new(band.what.clone(), (2, row), ("sans-serif", 12));
-            chart.draw_series([EmptyElement::at((band.from_s, high)) + text])?;
-        }
         draw(&mut chart)?;
         if has_legend { legend(&mut chart) } else { Ok(()) }
+    })
+}
+
+/// The label of a whole number; between them there is none.
+fn whole(value: &f64) -> String {
+    if value.fract() == 0.0 {
+        format!("{value}")
+    } else {
+        String::new()
+    }
+}
+
+/// A row for each kind of fault, the one that came first on top.
+fn faults(run: &Run) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for band in &run.bands {
+        if !names.contains(&band.what.as_str()) {
+            names.push(&band.what);
+        }
+    }
+    let rows = names.len() as f64;
+    let middle = |at: usize| rows - 0.5 - at as f64;
+    let height = 70 + 22 * names.len() as u32;
+    over_time(run, (height, false), (0.0, rows), ("", &|_| String::new()), |chart| {
+        for band in &run.bands {
+            let at = names.iter().position(|name| *name == band.what).unwrap_or_default();
+            let corners = [(band.from_s, middle(at) - 0.36), (band.to_s, middle(at) + 0.36)];
+            chart.draw_series([Rectangle::new(corners, color(1).filled())])?;
+        }
+        let aligned = TextStyle::from(TEXT).pos(Pos::new(HPos::Right, VPos::Center));
+        chart.draw_series(names.iter().enumerate().map(|(at, name)| {
+            EmptyElement::at((0.0, middle(at))) + Text::new((*name).to_owned(), (-8, 0), aligned.clone())
+        }))?;
+        Ok(())
     })
 }
 
 fn offsets(run: &Run, partition: &Partition) -> String {
     let values = partition.replicas.iter().flat_map(|replica| &replica.log_end);
     let high = values.map(|point| point.1).fold(1.0, f64::max) * 1.15;
-    over_time(run, (420, true), (0.0, high), "offset", |chart| {
+    over_time(run, (420, true), (0.0, high), ("offset", &whole), |chart| {
         for (at, replica) in partition.replicas.iter().enumerate() {
             let lines = [
                 (&replica.log_end, 1, ""),
@@ -165,7 +206,7 @@ fn offsets(run: &Run, partition: &Partition) -> String {
 
 fn isr(run: &Run, partition: &Partition) -> String {
     let high = partition.isr.iter().map(|point| point.1).fold(1.0, f64::max) + 0.9;
-    over_time(run, (220, false), (0.0, high), "replicas", |chart| {
+    over_time(run, (220, false), (0.0, high), ("replicas", &whole), |chart| {
         let line = steps(&partition.isr, run.end_s);
         chart.draw_series(LineSeries::new(line, color(0).stroke_width(2)))?;
         Ok(())
@@ -189,7 +230,7 @@ fn latency(run: &Run) -> String {
         );
         places.insert(place, (at, value));
     }
-    over_time(run, (340, false), (low, high), "log10 of milliseconds", |chart| {
+    over_time(run, (340, false), (low, high), ("latency", &duration), |chart| {
         chart.draw_series(
             places
                 .into_values()
@@ -197,6 +238,16 @@ fn latency(run: &Run) -> String {
         )?;
         Ok(())
     })
+}
+
+/// A power of ten of milliseconds; between them there is no label.
+fn duration(exponent: &f64) -> String {
+    let ms = 10f64.powf(exponent.round());
+    match (exponent - exponent.round()).abs() < 1e-6 {
+        true if ms >= 1_000.0 => format!("{} s", ms / 1_000.0),
+        true => format!("{ms} ms"),
+        false => String::new(),
+    }
 }
 
 fn availability(run: &Run) -> String {
@@ -207,7 +258,7 @@ fn availability(run: &Run) -> String {
             *acked += u32::from(sent.latency_ms.is_some());
         }
     }
-    over_time(run, (220, false), (0.0, 119.0), "% acknowledged", |chart| {
+    over_time(run, (220, false), (0.0, 105.0), ("% acknowledged", &whole), |chart| {
         let bars = seconds.iter().enumerate().filter(|(_, (_, all))| *all > 0);
         chart.draw_series(bars.map(|(second, (acked, all))| {
             let share = 100.0 * f64::from(*acked) / f64::from(*all);
@@ -259,15 +310,17 @@ mod tests {
         assert_eq!(
             titles,
             [
+                "Faults",
                 "t-0: high watermark and log end",
                 "t-0: size of the ISR",
                 "Produce latency",
                 "Availability"
             ]
         );
-        assert!(figures.iter().all(|figure| figure.svg.contains("b2 down")));
-        assert!(figures[0].svg.contains("high watermark of b1") && figures[0].svg.contains("high watermark of b2"));
-        assert_eq!(figures[2].svg.matches("<circle").count(), 1, "one was acknowledged");
+        assert!(figures[0].svg.contains("b2 down"));
+        assert!(figures[1].svg.contains("high watermark of b1") && figures[1].svg.contains("high watermark of b2"));
+        assert!(figures[3].svg.contains("10 ms"), "a latency has its unit");
+        assert_eq!(figures[3].svg.matches("<circle").count(), 1, "one was acknowledged");
         // Nothing is divided by the length of nothing.
         super::figures(&Run::default());
     }
