@@ -147,6 +147,15 @@ fn bad_properties_are_errors_with_their_line() {
             "listener.security.protocol.map=PLAINTEXT:SSL",
             "only PLAINTEXT is served",
         ),
+        (
+            "listeners=SSL://127.0.0.1:1,CONTROLLER://127.0.0.1:2",
+            "has SSL, which speaks SSL: only PLAINTEXT is served",
+        ),
+        (
+            "unclean.leader.election.enable=maybe",
+            "must be false or true, not `maybe`",
+        ),
+        ("metrics.listener=9100", "write HOST:PORT"),
         ("connections.max.idle.ms=soon", "is not a whole number: `soon`"),
         ("what is this", "write NAME=VALUE"),
     ];
@@ -160,6 +169,12 @@ fn bad_properties_are_errors_with_their_line() {
             "{line}: {text}"
         );
     }
+    // A misspelt name is told before what is missing because of it; what no listener is called may be mapped.
+    std::fs::write(&file, "process.role=broker\n").expect("written");
+    let output = highwater(&["serve", "--config", file.to_str().expect("utf-8")]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean `process.roles`?"));
+    assert_eq!(code(&highwater(&["serve", "--log", "loud"])), 2);
+    let good = format!("{good}listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SSL:SSL\n");
     std::fs::write(&file, good).expect("written");
     let output = highwater(&["serve", "--config", file.to_str().expect("utf-8")]);
     assert_eq!(code(&output), 6, "what is right but for the machine is no bad input");

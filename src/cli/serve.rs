@@ -32,8 +32,8 @@ pub(super) struct ServeArgs {
     /// Serve /metrics for a Prometheus on this address, such as 127.0.0.1:9100
     #[arg(long, value_name = "ADDR")]
     metrics: Option<String>,
-    /// What to log: `warn`, `info` for decisions, `debug` for every note
-    #[arg(long, env = "HIGHWATER_LOG", default_value = "warn")]
+    /// What to log: `info` are decisions, `debug` is every note
+    #[arg(long, env = "HIGHWATER_LOG", default_value = "warn", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     log: String,
 }
 
@@ -69,10 +69,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let config = configuration(args)?;
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| Failure {
-        code: 2,
-        text: format!("--log {}: {error}", args.log),
-    })?;
+    let filter = EnvFilter::new(&args.log);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

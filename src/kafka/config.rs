@@ -62,7 +62,10 @@ pub(crate) fn parse(value: &str, min: i64, max: i64, words: &[&str]) -> Result<i
     if !words.is_empty() && words != FLAG {
         return Err(format!("must be one of {}, not `{value}`", words.join(", ")));
     }
-    let number: i64 = value.parse().map_err(|_| format!("is not a whole number: `{value}`"))?;
+    let number: i64 = value.parse().map_err(|_| match words.is_empty() {
+        true => format!("is not a whole number: `{value}`"),
+        false => format!("must be {}, not `{value}`", words.join(" or ")),
+    })?;
     if (min..=max).contains(&number) {
         Ok(number)
     } else {

@@ -8,11 +8,13 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the parent looks whether a node has ended.
 const LOOK: Duration = Duration::from_millis(50);
+/// A node that fails so soon has never served: the others would wait for it in vain.
+const AT_ONCE: Duration = Duration::from_secs(3);
 /// The first listener of each node is this far from that of the node before.
 const PORTS_APART: u16 = 100;
 
@@ -47,6 +49,7 @@ controlled.shutdown.timeout.ms=5000
 struct Member {
     id: u16,
     child: Child,
+    since: Instant,
 }
 
 /// Starts all nodes and runs until they have ended: by themselves, or because a signal said so.
@@ -79,6 +82,7 @@ async fn run(nodes: u16, port: u16, data: &Path, more: &[String]) -> Result<(), 
         }
     }
     let mut broken = Vec::new();
+    let mut never_served = false;
     while !members.is_empty() {
         tokio::select! {
             biased;
@@ -89,12 +93,21 @@ async fn run(nodes: u16, port: u16, data: &Path, more: &[String]) -> Result<(), 
         members.retain_mut(|member| match member.child.try_wait() {
             Ok(None) => true,
             Ok(Some(status)) => {
-                say(&format!("{} | ended: {status}", member.id));
-                broken.extend(complaint(member.id, status));
+                let id = member.id;
+                let file = data.join(format!("node-{id}.properties"));
+                let file = file.display();
+                say(&format!(
+                    "{id} | ended: {status}; again with: highwater serve --config {file}"
+                ));
+                broken.extend(complaint(id, status));
+                never_served |= !status.success() && member.since.elapsed() < AT_ONCE;
                 false
             }
             Err(_) => false,
         });
+        if never_served {
+            break;
+        }
     }
     // One after the other, so that each can hand its leaderships to those that still serve.
     while let Some(mut member) = members.pop() {
@@ -149,7 +162,11 @@ fn start(id: u16, file: &PathBuf, more: &[String]) -> std::io::Result<Member> {
     if let Some(stream) = child.stderr.take() {
         repeat(id, stream);
     }
-    Ok(Member { id, child })
+    Ok(Member {
+        id,
+        child,
+        since: Instant::now(),
+    })
 }
 
 /// Prints what a node prints, each line with its number.

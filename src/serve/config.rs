@@ -88,13 +88,20 @@ impl ServeConfig {
     /// Reads all properties, or says what is wrong with the first that is.
     pub fn of(mut properties: Properties) -> Result<ServeConfig, BadProperty> {
         let p = &mut properties;
+        for name in WITHOUT_EFFECT {
+            p.take(name);
+        }
+        // A name that is wrong is why another one is missing.
+        if let Some((name, value)) = p.find(|name| !is_known(name)) {
+            return Err(value.bad(name, not_known(name)));
+        }
         let node_id = take_number(p, "node.id", 0, i64::from(i32::MAX))?
             .ok_or_else(|| p.missing("node.id", "the number of this node, such as 1"))?;
         let node_id = NodeId(i32::try_from(node_id).expect("bounded above"));
         let (is_broker, is_controller) = roles(p)?;
         let voters = voters(p)?;
         let controllers = names(p, "controller.listener.names");
-        only_plaintext(p)?;
+        let protocols = protocols(p)?;
         let bound = p.take("listeners");
         let mut listeners = match &bound {
             Some(value) => listeners("listeners", value)?,
@@ -106,6 +113,14 @@ impl ServeConfig {
         }
         for listener in &mut listeners {
             listener.is_controllers = controllers.contains(&listener.name);
+            let protocol = protocols.get(&listener.name).unwrap_or(&listener.name);
+            if NOT_SERVED.contains(&protocol.as_str()) {
+                let what = format!(
+                    "has {}, which speaks {protocol}: only PLAINTEXT is served",
+                    listener.name
+                );
+                return Err(bound.bad("listeners", what));
+            }
         }
         let for_clients = listeners.iter().find(|listener| !listener.is_controllers);
         if is_controller && !listeners.iter().any(|listener| listener.is_controllers) {
@@ -149,11 +164,13 @@ impl ServeConfig {
         let idle = take_number(p, "connections.max.idle.ms", i64::MIN, i64::MAX)?;
         let max_frame_bytes = take_number(p, "socket.request.max.bytes", 1, limit)?.unwrap_or(104_857_600);
         let queued = take_number(p, "queued.max.request.bytes", -1, i64::MAX)?.unwrap_or(-1);
-        let metrics = p.take("metrics.listener").map(|value| value.text);
-        let notes = p.take("notes.file").map(|value| PathBuf::from(value.text));
-        for name in WITHOUT_EFFECT {
-            p.take(name);
+        let metrics = p.take("metrics.listener");
+        if let Some(value) = metrics.as_ref().filter(|value| host_and_port(&value.text).is_none()) {
+            return Err(value.bad("metrics.listener", format!("is `{}`: write HOST:PORT", value.text)));
         }
+        let metrics = metrics.map(|value| value.text);
+        let notes = p.take("notes.file").map(|value| PathBuf::from(value.text));
+        let settings = settings(p)?;
         Ok(ServeConfig {
             node: NodeConfig {
                 node_id,
@@ -164,7 +181,7 @@ impl ServeConfig {
                 rack,
                 voters: voters.0,
                 cluster_id,
-                settings: settings(p)?,
+                settings,
                 rules: Rules::default(),
             },
             listeners,
@@ -179,7 +196,7 @@ impl ServeConfig {
     }
 }
 
-/// All that is left are numbers of the node, or is not known.
+/// All that is left are numbers of the node.
 fn settings(p: &mut Properties) -> Result<Settings, BadProperty> {
     let mut settings = Settings::default();
     // A smaller unit wins over a larger one, as in Kafka.
@@ -192,12 +209,8 @@ fn settings(p: &mut Properties) -> Result<Settings, BadProperty> {
         }
     }
     for (name, value) in p.drain() {
-        if Settings::NAMES.contains(&name.as_str()) {
-            let set = settings.set(&name, &value.text);
-            set.map_err(|what| value.bad(&name, what))?;
-        } else {
-            return Err(value.bad(&name, not_known(&name)));
-        }
+        let set = settings.set(&name, &value.text);
+        set.map_err(|what| value.bad(&name, what))?;
     }
     Ok(settings)
 }
@@ -207,7 +220,13 @@ pub fn list() -> String {
     let defaults = Settings::default();
     let numbers = Settings::NAMES.iter().map(|name| {
         let value = defaults.get(name).expect("a name of the list");
-        format!("{name}={value}")
+        match usize::try_from(value)
+            .ok()
+            .and_then(|value| Settings::words(name).get(value))
+        {
+            Some(word) => format!("{name}={word}"),
+            None => format!("{name}={value}"),
+        }
     });
     let others = OTHERS.iter().map(|name| format!("{name}="));
     let units = IN_OTHER_UNITS
@@ -242,6 +261,15 @@ const OTHERS: &[&str] = &[
     "socket.request.max.bytes",
 ];
 
+fn known() -> impl Iterator<Item = &'static &'static str> {
+    let units = IN_OTHER_UNITS.iter().map(|(name, ..)| name);
+    Settings::NAMES.iter().chain(OTHERS).chain(WITHOUT_EFFECT).chain(units)
+}
+
+fn is_known(name: &str) -> bool {
+    known().any(|known| *known == name)
+}
+
 fn not_known(name: &str) -> String {
     let special = match name {
         "broker.id" => Some("is of ZooKeeper's time: `node.id` is right"),
@@ -254,9 +282,7 @@ fn not_known(name: &str) -> String {
     if let Some(special) = special {
         return special.to_owned();
     }
-    let known = Settings::NAMES.iter().chain(OTHERS).chain(WITHOUT_EFFECT);
-    let known = known.chain(IN_OTHER_UNITS.iter().map(|(name, ..)| name));
-    match known.min_by_key(|known| distance(name, known)) {
+    match known().min_by_key(|known| distance(name, known)) {
         Some(near) if distance(name, near) <= name.len() / 3 => format!("is not known: did you mean `{near}`?"),
         _ => "is not known (`highwater serve --properties` lists those that are)".to_owned(),
     }
@@ -395,18 +421,30 @@ fn advertise(
     }
 }
 
-fn only_plaintext(p: &mut Properties) -> Result<(), BadProperty> {
+/// Security protocols of Kafka that are not served.
+const NOT_SERVED: [&str; 3] = ["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+/// What listeners speak, by their names. One that has no entry is named for its protocol, or speaks PLAINTEXT. Kafka's
+/// example files map names that no listener has.
+fn protocols(p: &mut Properties) -> Result<BTreeMap<String, String>, BadProperty> {
     const NAME: &str = "listener.security.protocol.map";
-    let Some(value) = p.take(NAME) else { return Ok(()) };
-    for entry in value.text.split(',').map(str::trim) {
-        match entry.split_once(':') {
-            Some((_, "PLAINTEXT")) => {}
-            // Kafka's example files map protocols that no listener uses.
-            Some((name, "SSL" | "SASL_PLAINTEXT" | "SASL_SSL")) if name != "PLAINTEXT" && name != "CONTROLLER" => {}
-            _ => return Err(value.bad(NAME, format!("has `{entry}`: only PLAINTEXT is served"))),
-        }
-    }
-    Ok(())
+    let Some(value) = p.take(NAME) else {
+        return Ok(BTreeMap::new());
+    };
+    let entries = value
+        .text
+        .split(',')
+        .map(str::trim)
+        .map(|entry| match entry.split_once(':') {
+            Some((name, protocol)) if protocol == "PLAINTEXT" || NOT_SERVED.contains(&protocol) => {
+                Ok((name.to_owned(), protocol.to_owned()))
+            }
+            _ => Err(value.bad(
+                NAME,
+                format!("has `{entry}`: write NAME:PLAINTEXT, the one protocol that is served"),
+            )),
+        });
+    entries.collect()
 }
 
 fn directory(p: &mut Properties) -> Result<PathBuf, BadProperty> {

@@ -119,15 +119,15 @@ impl Properties {
         Ok(())
     }
 
-    /// Takes one out; what is left at the end is not known.
+    /// Takes one out.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.values.remove(name)
     }
 
-    /// The first that is left.
-    pub fn first(&self) -> Option<(&str, &Value)> {
-        let (name, value) = self.values.iter().next()?;
-        Some((name, value))
+    /// The first that is left and whose name is such a one.
+    pub fn find(&self, is_such: impl Fn(&str) -> bool) -> Option<(&str, &Value)> {
+        let mut all = self.values.iter().map(|(name, value)| (name.as_str(), value));
+        all.find(|(name, _)| is_such(name))
     }
 
     /// All names and values that are left.
@@ -160,7 +160,7 @@ mod tests {
         );
         properties.set("broker.rack=r2").unwrap();
         assert_eq!(properties.take("broker.rack").unwrap().text, "r2");
-        assert_eq!(properties.first(), None);
+        assert_eq!(properties.find(|_| true), None);
     }
 
     #[test]
