@@ -60,8 +60,10 @@ fn a_run_is_one_page_or_none() {
     assert!(steps.is_some_and(|steps: u64| steps > 1_000), "{told}");
     let text = std::fs::read_to_string(&page).expect("it is there");
     assert!(text.starts_with("<!doctype html>") && text.ends_with("</html>\n"));
+    let view = reports::view::unpack(&text).expect("it holds a run");
     assert!(
-        text.contains("replay scenarios/museum-02-timeline.json --seed 0 --html"),
+        view.command
+            .contains("replay scenarios/museum-02-timeline.json --seed 0 --html"),
         "it says what makes it again"
     );
     let left: Vec<_> = std::fs::read_dir(&dir).expect("listed").collect();
@@ -180,7 +182,7 @@ fn a_report_draws_what_a_sweep_and_a_replay_left() {
     ] {
         assert!(html.contains(words), "{words} is not drawn");
     }
-    assert_eq!(html.matches("<figure>").count(), 10);
+    assert_eq!(html.matches("<figure>").count(), 11);
 }
 
 #[test]
@@ -210,7 +212,7 @@ fn a_trace_is_whole_lines_of_json_and_until_cuts_it() {
         "--trace",
         path,
     ]);
-    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(code(&output), 6, "{}", err(&output));
     let text = std::fs::read_to_string(&trace).expect("written");
     let lines: Vec<serde_json::Value> = text
         .lines()
@@ -396,4 +398,77 @@ fn a_full_device_is_told_in_one_line() {
     let (told, code) = into(full, "lessons");
     assert_eq!((told.lines().count(), code), (1, 6), "{told}");
     assert!(told.starts_with("highwater: cannot print: "), "{told}");
+}
+
+#[test]
+fn a_run_that_is_cut_is_neither_pass_nor_fail() {
+    let file = "scenarios/museum-02-timeline.json";
+    let cut = |until: &str| highwater(&["replay", file, "--seed", "0", "--until", until]);
+    for until in ["100", "2s"] {
+        let output = cut(until);
+        assert_eq!(code(&output), 6, "{}", out(&output));
+        assert!(out(&output).contains("stopped after step ") && out(&output).contains("nothing broken so far"));
+    }
+    let broken = cut("5s");
+    assert!(out(&broken).contains("BROKEN     X11"), "it was broken before that");
+    assert_eq!(code(&broken), 0, "as expected");
+    assert!(out(&broken).contains(", as expected"));
+    assert!(out(&cut("999999")).contains("as expected"), "the end comes first");
+    assert_eq!(code(&cut("soon")), 2);
+}
+
+#[test]
+fn a_recording_is_played_with_its_own_seed_and_in_its_own_scenario() {
+    let dir = scratch("recording");
+    let path = dir.join("drawn.json");
+    let path = path.to_str().expect("utf-8");
+    let file = "scenarios/museum-10-stale-ack.json";
+    let digest = |output: &std::process::Output| out(output).lines().next().map(str::to_owned);
+    let recorded = highwater(&["replay", file, "--seed", "3", "--record", path]);
+    let played = highwater(&["replay", file, "--play", path]);
+    assert_eq!(digest(&recorded), digest(&played));
+    let told = String::from_utf8_lossy(&played.stderr).into_owned();
+    assert!(told.contains(&format!("--seed 3 --play {path}")), "{told}");
+    let other = highwater(&["replay", "scenarios/acks-all.json", "--play", path]);
+    assert_eq!(code(&other), 2);
+    assert!(String::from_utf8_lossy(&other.stderr).contains("is what museum-10-stale-ack drew, not acks-all"));
+}
+
+#[test]
+fn a_log_tells_a_broken_promise_in_its_place_and_topics_by_name() {
+    let output = highwater(&[
+        "replay",
+        "scenarios/museum-02-timeline.json",
+        "--seed",
+        "0",
+        "--log",
+        "info",
+    ]);
+    let text = out(&output);
+    let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("`{words}` is not in {text}"));
+    assert!(place("!!! BROKEN X11") < place("digest "));
+    assert!(place("leads t-0") < place("!!! BROKEN X11"));
+    assert!(text.contains("world  b1 is killed (kill -9)"), "{text}");
+    assert!(!text.contains("Kill {"), "{text}");
+}
+
+#[test]
+fn a_sweep_of_nothing_and_a_report_that_cannot_be_written_are_told_at_once() {
+    for args in [["--seeds", "0"], ["--jobs", "0"]] {
+        assert_eq!(
+            code(&highwater(&[&["sweep", "scenarios/acks-all.json"][..], &args].concat())),
+            2
+        );
+    }
+    let began = std::time::Instant::now();
+    let output = highwater(&[
+        "sweep",
+        "scenarios/acks-all.json",
+        "--time",
+        "1h",
+        "--junit",
+        "/proc/none.xml",
+    ]);
+    assert_eq!(code(&output), 6);
+    assert!(began.elapsed().as_secs() < 60, "before anything is run");
 }

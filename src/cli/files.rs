@@ -46,15 +46,33 @@ pub(super) fn commit() -> Option<String> {
         .then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned())
 }
 
-/// Writes a file so that it is there whole or not at all.
-pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::machine(&format!("cannot write {}", path.display()), &error);
+/// Whether a file could be written there; leaves nothing.
+pub(super) fn can_write(path: &Path) -> Result<(), Failure> {
+    let temporary = beside(path);
+    std::fs::File::create(&temporary)
+        .and_then(|_| std::fs::remove_file(&temporary))
+        .map_err(cannot_write(path))
+}
+
+fn cannot_write(path: &Path) -> impl Fn(std::io::Error) -> Failure {
+    let what = format!("cannot write {}", path.display());
+    move |error| Failure::machine(&what, &error)
+}
+
+/// What is written here becomes the file when it is whole.
+fn beside(path: &Path) -> PathBuf {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let mut file = std::fs::File::create(&temporary).map_err(failed)?;
+    PathBuf::from(temporary)
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = cannot_write(path);
+    let temporary = beside(path);
+    let mut file = std::fs::File::create(&temporary).map_err(&failed)?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
-        .map_err(failed)?;
+        .map_err(&failed)?;
     std::fs::rename(&temporary, path).map_err(failed)
 }

@@ -105,7 +105,7 @@ struct SweepArgs {
     /// Scenario files or directories of them [default: scenarios/]
     files: Vec<PathBuf>,
     /// Seeds for each scenario [default: as many as the time allows]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// First seed
     #[arg(long, env = "SIM_SEED")]
@@ -114,8 +114,8 @@ struct SweepArgs {
     #[arg(long, value_parser = sweep::parse_time)]
     time: Option<std::time::Duration>,
     /// Worker threads [default: all cores]
-    #[arg(long)]
-    jobs: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// Run only part I of N, from 1: `2/8`
     #[arg(long, value_parser = sweep::parse_shard)]
     shard: Option<(u64, u64)>,
@@ -147,8 +147,8 @@ struct SweepArgs {
 struct ReplayArgs {
     /// Scenario file
     file: PathBuf,
-    /// The seed [default with --path: 0]
-    #[arg(long, env = "SIM_SEED", required_unless_present = "path")]
+    /// The seed [default with --path: 0, with --play: that of the recording]
+    #[arg(long, env = "SIM_SEED", required_unless_present_any = ["path", "play"])]
     seed: Option<u64>,
     /// Follow a counterexample of the specification, as `check --out` writes it, on the cluster of the scenario
     #[arg(long, conflicts_with_all = ["trace", "until", "log", "step", "record", "play", "out"])]
@@ -165,9 +165,9 @@ struct ReplayArgs {
     /// Hold every step against the specification
     #[arg(long)]
     conform: bool,
-    /// Stop after this step
-    #[arg(long)]
-    until: Option<u64>,
+    /// Stop after this step, or after this simulated time, such as 7.3065s
+    #[arg(long, value_parser = replay::parse_until)]
+    until: Option<crate::run::Until>,
     /// Print what the machines say: `info` for decisions, `debug` for every note, `trace` for every step
     #[arg(long, value_parser = ["info", "debug", "trace"])]
     log: Option<String>,

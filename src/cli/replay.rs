@@ -1,18 +1,23 @@
 //! `replay`: the same run again, with its digest, its story, or step by step.
 
 use super::{Failure, ReplayArgs, files, html, plain, report, step, sweep};
+use crate::checks::Violation;
 use crate::cluster::Cluster;
+use crate::fold;
 use crate::isolate::isolated;
-use crate::run::{self, Class, Layout, Observer, Options, Outcome};
-use crate::scenario::{self, Expect};
+use crate::run::{self, Class, Layout, Observer, Options, Outcome, Until};
+use crate::scenario::{self, Expect, Scenario};
 use crate::series::Series;
-use kafka::Note;
+use crate::view::faults::{self, Lasting};
+use kafka::{Note, Uuid};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
 use sim::random::Tape;
 use sim::step::Stepped;
 use sim::world::World;
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
@@ -20,12 +25,14 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     if let Some(path) = &args.path {
         return super::path::replay(args, path);
     }
-    let seed = args.seed.expect("the command line asks for it");
     let scenario = scenario::load(&args.file)?;
     if !scenario.simulates() {
         return Err(Failure::only_model());
     }
-    let tape = args.play.as_deref().map(read_tape).transpose()?;
+    let recording = args.play.as_deref().map(|path| read(path, &scenario)).transpose()?;
+    let seed = args.seed.or(recording.as_ref().map(|recording| recording.seed));
+    let seed = seed.expect("the command line asks for it");
+    let tape = recording.map(|recording| Arc::new(recording.tape));
     let options = Options {
         record: args.record.is_some(),
         tape,
@@ -33,7 +40,10 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         conform: args.conform,
         script_only: false,
     };
-    let command = sweep::replay_command(&args.file, seed);
+    let mut command = sweep::replay_command(&args.file, seed);
+    if let Some(path) = &args.play {
+        command += &format!(" --play {}", path.display());
+    }
     if args.step {
         return step::walk(&scenario, seed, &options);
     }
@@ -50,6 +60,8 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         series: args.out.is_some().then(|| Series::new(&scenario)),
         log: args.log.clone(),
         layout: Layout::of(&scenario),
+        topics: BTreeMap::new(),
+        lasting: BTreeMap::new(),
         index: 0,
         failed: None,
     };
@@ -82,12 +94,17 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         )?;
     }
     if let Some(path) = &args.record {
-        let text = serde_json::to_string(&tape).expect("a tape is JSON");
-        files::write_whole(path, &text)?;
+        let recording = Recording {
+            scenario: shared.name.clone(),
+            seed,
+            tape,
+        };
+        files::write_whole(path, &serde_json::to_string(&recording).expect("a recording is JSON"))?;
+        eprintln!("what it drew is in {}", path.display());
     }
-    tell(&outcome);
-    if outcome.class != Class::Holds {
-        eprintln!("{command}");
+    tell(&outcome, &shared.expect);
+    if outcome.class == Class::Violated && args.log.is_none() {
+        eprintln!("the story in sentences: --log info; step by step: --step; in a browser: --html FILE");
     }
     Ok(exit_code(&shared.expect, &outcome))
 }
@@ -96,30 +113,63 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
 pub(super) fn exit_code(expect: &Expect, outcome: &Outcome) -> u8 {
     match (expect, outcome.class) {
         (Expect::Violates { check }, _) if outcome.violates(check) => 0,
-        (Expect::Violates { .. }, Class::Holds) => 0,
+        // Neither pass nor fail.
+        (_, Class::Holds) if outcome.is_cut => 6,
         (_, Class::Holds) => 0,
         (_, Class::Violated) => 1,
         (_, Class::Stuck) => 4,
     }
 }
 
-fn read_tape(path: &std::path::Path) -> Result<Arc<Tape>, Failure> {
+/// `580` or `7.3065s`.
+pub(super) fn parse_until(text: &str) -> Result<Until, String> {
+    let wrong = || format!("`{text}` is neither a step such as 580 nor a time such as 7.3065s");
+    match text.strip_suffix('s') {
+        Some(seconds) => {
+            let seconds: f64 = seconds.parse().map_err(|_| wrong())?;
+            // What is printed is rounded to microseconds.
+            let ns = (seconds * 1e9).round();
+            (ns >= 0.0 && ns < u64::MAX as f64)
+                .then_some(Until::Time(ns as u64))
+                .ok_or_else(wrong)
+        }
+        None => text.parse().map(Until::Step).map_err(|_| wrong()),
+    }
+}
+
+/// What a run drew, and which run.
+#[derive(Serialize, Deserialize)]
+struct Recording {
+    scenario: String,
+    seed: u64,
+    #[serde(flatten)]
+    tape: Tape,
+}
+
+fn read(path: &std::path::Path, scenario: &Scenario) -> Result<Recording, Failure> {
     let bad = |place: String, problem: String| Failure {
         code: 2,
         text: format!("{}: {place}: {problem}", path.display()),
     };
     let text = std::fs::read_to_string(path)
         .map_err(|error| bad("the file itself".to_owned(), format!("cannot be read: {error}")))?;
-    let tape: Tape = serde_json::from_str(&text).map_err(|error| {
+    let recording: Recording = serde_json::from_str(&text).map_err(|error| {
         bad(
             format!("line {}, column {}", error.line(), error.column()),
             format!("not a recording: {error}"),
         )
     })?;
-    Ok(Arc::new(tape))
+    if recording.scenario != scenario.name {
+        let problem = format!("is what {} drew, not {}", recording.scenario, scenario.name);
+        return Err(bad("scenario".to_owned(), problem));
+    }
+    Ok(recording)
 }
 
-fn tell(outcome: &Outcome) {
+/// Losses that are listed one by one.
+const LISTED: usize = 3;
+
+fn tell(outcome: &Outcome, expect: &Expect) {
     println!("digest     {:016x}", outcome.digest);
     println!("steps      {}", outcome.steps);
     println!("simulated  {:.3} s", outcome.simulated_ns as f64 / 1e9);
@@ -135,9 +185,6 @@ fn tell(outcome: &Outcome) {
     if let Some(conformed) = &outcome.conformed {
         println!("matched    {}", list(&conformed.matched));
     }
-    for loss in &outcome.permitted {
-        println!("permitted  {loss}");
-    }
     for violation in &outcome.violations {
         println!(
             "BROKEN     {} at {:.6} s: {}",
@@ -146,7 +193,17 @@ fn tell(outcome: &Outcome) {
             violation.message
         );
     }
-    println!("verdict    {}", outcome.headline());
+    for loss in outcome.permitted.iter().take(LISTED) {
+        println!("permitted  {loss}");
+    }
+    if outcome.permitted.len() > LISTED {
+        println!("permitted  and {} more", outcome.permitted.len() - LISTED);
+    }
+    let expected = match expect {
+        Expect::Violates { check } if outcome.violates(check) => ", as expected",
+        _ => "",
+    };
+    println!("verdict    {}{expected}", outcome.headline());
 }
 
 /// Writes the story down while it happens.
@@ -155,18 +212,44 @@ struct Teller {
     series: Option<Series>,
     log: Option<String>,
     layout: Layout,
+    /// Names by ids, as the machines know them.
+    topics: BTreeMap<Uuid, String>,
+    /// Faults that last, by their places.
+    lasting: BTreeMap<String, String>,
     index: u64,
     failed: Option<std::io::Error>,
 }
 
 impl Teller {
-    /// What the world does, in every log.
+    /// What the world does, in every trace.
     fn world(&mut self, time_ns: u64, kind: &str, words: &str) {
         if self.out.is_some() {
             self.write(&json!({"step": self.index, "time_ns": time_ns, kind: words}));
         }
+    }
+
+    /// A line of the log.
+    fn say(&self, time_ns: u64, who: &str, words: &str) {
         if self.log.is_some() {
-            println!("{:>10.6} {:<6} {words}", time_ns as f64 / 1e9, "world");
+            println!("{:>10.6} {who:<6} {words}", time_ns as f64 / 1e9);
+        }
+    }
+
+    /// What a fault does, in a sentence; none where it changes nothing: that all is healed is not told of what was well.
+    fn told(&mut self, fault: &Fault, name: &dyn Fn(NodeId) -> String) -> Option<String> {
+        match faults::lasting(fault, name) {
+            Some((place, Lasting::Begins(words))) => {
+                self.lasting.insert(place, words.clone());
+                Some(words)
+            }
+            Some((place, Lasting::Ends)) => {
+                let begun = self.lasting.remove(&place)?;
+                Some(format!("is over: {begun}"))
+            }
+            None => {
+                let subject = faults::node_of(fault).map_or_else(String::new, |node| name(node) + " ");
+                Some(subject + &faults::words(fault, name))
+            }
         }
     }
 
@@ -175,6 +258,19 @@ impl Teller {
             && let Err(error) = writeln!(out, "{line}")
         {
             self.failed.get_or_insert(error);
+        }
+    }
+}
+
+impl Teller {
+    fn learn_topics(&mut self, world: &World<Cluster>) {
+        for server in self.layout.server_nodes() {
+            let broker = world.program(server).and_then(|process| process.broker());
+            let topics = broker.map(|broker| &broker.image().topics);
+            for topic in topics.into_iter().flat_map(|topics| topics.values()) {
+                let name = || topic.name.to_string();
+                self.topics.entry(topic.id).or_insert_with(name);
+            }
         }
     }
 }
@@ -189,6 +285,9 @@ impl Observer for Teller {
             let node = stepped.node.map(|node| self.layout.names[usize::from(node.0)].clone());
             let line = json!({"step": self.index, "time_ns": stepped.time, "node": node, "what": format!("{:?}", stepped.label)});
             self.write(&line);
+        }
+        if self.log.is_some() {
+            self.learn_topics(world);
         }
         if self.log.as_deref() == Some("trace") {
             let node = stepped.node.map_or("-", |node| &self.layout.names[usize::from(node.0)]);
@@ -205,6 +304,11 @@ impl Observer for Teller {
         }
         let words = self.layout.named(fault);
         self.world(time_ns, "fault", &words);
+        let names = self.layout.names.clone();
+        let name = |node: NodeId| names[usize::from(node.0)].clone();
+        if let Some(words) = self.told(fault, &name) {
+            self.say(time_ns, "world", &words);
+        }
     }
 
     fn strike(&mut self, time_ns: u64, node: NodeId, strike: &Strike) {
@@ -215,6 +319,7 @@ impl Observer for Teller {
             self.layout.names[usize::from(node.0)]
         );
         self.world(time_ns, "strike", &words);
+        self.say(time_ns, "world", &words);
     }
 
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
@@ -231,7 +336,19 @@ impl Observer for Teller {
             None => false,
         };
         if show {
-            println!("{:>10.6} {name:<6} {note}", time_ns as f64 / 1e9);
+            let mut words = note.to_string();
+            if let Some(partition) = fold::partition_of(note)
+                && let Some(topic) = self.topics.get(&partition.topic)
+            {
+                words = words.replace(&format!("{partition:?}"), &format!("{topic}-{}", partition.partition));
+            }
+            self.say(time_ns, &name, &words);
         }
+    }
+
+    fn broken(&mut self, violation: &Violation) {
+        let node = violation.node.map(|node| self.layout.names[usize::from(node)].clone());
+        let words = format!("!!! BROKEN {}: {}", violation.check, violation.message);
+        self.say(violation.time_ns, node.as_deref().unwrap_or("world"), &words);
     }
 }

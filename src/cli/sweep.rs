@@ -1,6 +1,6 @@
 //! `sweep`: scenarios over many seeds, one screen at the end.
 
-use super::files::{commit, find, write_whole};
+use super::files::{can_write, commit, find, write_whole};
 use super::{Failure, SweepArgs};
 use crate::conform::{Conformed, coverage, scope};
 use crate::run::{Class, Options, Outcome};
@@ -94,10 +94,10 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
             found - scenarios.len()
         );
     }
-    let jobs = args
-        .jobs
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1);
+    let jobs = args.jobs.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
     let (shard, of) = args.shard.unwrap_or((0, 1));
     let time = args.time.or_else(|| args.seeds.is_none().then_some(DEFAULT_TIME));
     let started = Instant::now();
@@ -105,6 +105,10 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<u8, Failure> {
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir)
             .map_err(|error| Failure::machine(&format!("cannot create {}", dir.display()), &error))?;
+    }
+    if let Some(path) = &args.junit {
+        // Before anything is run, not after all of it.
+        can_write(path)?;
     }
     let bar = progress(scenarios.len(), args);
     let mut done: Vec<Swept> = Vec::new();

@@ -235,6 +235,7 @@ pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
     let mut violations: Vec<Violation> = run.checks.violations().to_vec();
     let mut reason = String::new();
     let mut class = Class::Holds;
+    let is_cut = matches!(ended, Ended::Until) && !run.script_only;
     match ended {
         Ended::Whole => violations.extend(
             run.conform
@@ -280,6 +281,7 @@ pub(super) fn outcome(run: &mut Run<'_>, seed: u64, ended: Ended) -> Outcome {
         digest: run.world.trace().digest(),
         class,
         reason,
+        is_cut,
         violations,
         steps: run.steps,
         simulated_ns: run.world.now(),

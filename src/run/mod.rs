@@ -26,7 +26,7 @@ pub use judge::context;
 pub use outcome::{Class, Outcome};
 pub use setup::Layout;
 
-use crate::checks::{Checks, Fact};
+use crate::checks::{Checks, Fact, Violation};
 use crate::cluster::{Cluster, Notes};
 use crate::conform::Conform;
 use crate::scenario::Scenario;
@@ -47,6 +47,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use workload::User;
 
+/// Where to stop before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// After this step of the world.
+    Step(u64),
+    /// After the first step at this time or later, in simulated nanoseconds.
+    Time(u64),
+}
+
 /// How to run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -54,8 +63,8 @@ pub struct Options {
     pub record: bool,
     /// Play these draws first.
     pub tape: Option<Arc<Tape>>,
-    /// Stop after this step of the world.
-    pub until: Option<u64>,
+    /// Stop there.
+    pub until: Option<Until>,
     /// Hold every step against the specification.
     pub conform: bool,
     /// Stop where the script is done.
@@ -82,6 +91,8 @@ pub trait Observer {
     fn script(&mut self, _number: usize, _world: &World<Cluster>, _layout: &Layout) {}
     /// A machine said something.
     fn note(&mut self, _time_ns: u64, _node: NodeId, _note: &Note) {}
+    /// A check has fired, by what has been said so far.
+    fn broken(&mut self, _violation: &Violation) {}
 }
 
 /// Sees nothing.
@@ -184,7 +195,9 @@ struct Run<'s> {
     created: BTreeMap<u64, i16>,
     /// Next offset that the testbed's consumer will read.
     verified: BTreeMap<(String, i32), i64>,
-    until: Option<u64>,
+    until: Option<Until>,
+    /// Broken promises that the observer knows.
+    told: usize,
     script_only: bool,
     steps: u64,
     traffic: bool,
@@ -244,6 +257,7 @@ impl<'s> Run<'s> {
             injected: Vec::new(),
             struck: Vec::new(),
             until: options.until,
+            told: 0,
             script_only: options.script_only,
             steps: 0,
             traffic: false,
@@ -507,7 +521,11 @@ impl<'s> Run<'s> {
                 "after {MAX_STEPS} steps the run is still not over: something spins"
             )));
         }
-        if self.until.is_some_and(|until| self.steps >= until) {
+        let is_there = |until| match until {
+            Until::Step(step) => self.steps >= step,
+            Until::Time(time_ns) => self.world.now() >= time_ns,
+        };
+        if self.until.is_some_and(is_there) {
             return Err(Ended::Until);
         }
         let Some(stepped) = self.world.step() else {
@@ -637,6 +655,10 @@ impl<'s> Run<'s> {
         self.heard.clear();
         judge::resolve_recoveries(self);
         judge::settle_conform(self);
+        for violation in &self.checks.violations()[self.told..] {
+            observer.broken(violation);
+        }
+        self.told = self.checks.violations().len();
     }
 
     fn all_brokers(&self, holds: impl Fn(&kafka::broker::Broker) -> bool) -> bool {

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub class: Class,
     /// Why, if it is stuck.
     pub reason: String,
+    /// It was told to stop before its end.
+    pub is_cut: bool,
     /// The checks that fired, in order.
     pub violations: Vec<Violation>,
     /// Steps of the world.
@@ -57,6 +59,11 @@ impl Outcome {
         match (self.class, self.violations.first()) {
             (Class::Violated, Some(violation)) => format!("{}: {}", violation.check, violation.message),
             (Class::Stuck, _) => format!("stuck: {}", self.reason),
+            _ if self.is_cut => format!(
+                "stopped after step {} at {:.6} s, nothing broken so far",
+                self.steps,
+                self.simulated_ns as f64 / 1e9
+            ),
             _ => "holds".to_owned(),
         }
     }

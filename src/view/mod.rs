@@ -4,7 +4,7 @@
 //! Notes come after the step in which they were said, and after the faults that followed on it, so what happened since the
 //! last step of the world is kept open until the next one, and each note goes to the step of its node.
 
-mod faults;
+pub(crate) mod faults;
 mod narrate;
 mod silence;
 mod spell;

@@ -4,7 +4,7 @@ use crate::command::{code, highwater, out, scratch};
 use crate::server::{Client, Server, free_ports, until, values};
 use bytes::Bytes;
 use highwater::cluster::{Cluster, SimDisk};
-use highwater::run::{Layout, Observer, Options, observe};
+use highwater::run::{Layout, Observer, Options, Until, observe};
 use highwater::scenario;
 use highwater::serve::disk::FileDisk;
 use kafka::broker::Broker;
@@ -148,7 +148,7 @@ fn serve_opens_what_the_world_wrote() {
         files: Vec::new(),
     };
     let options = Options {
-        until: Some(STEPS + 1),
+        until: Some(Until::Step(STEPS + 1)),
         ..Options::default()
     };
     let (mut taken, _) = highwater::isolate::isolated(1, move || {
