@@ -4,7 +4,7 @@
 
 use kafka::note::PartitionState;
 use kafka::{ClientNote, Note, TopicPartition};
-use reports::view::{Decided, Replica, State, Turn};
+use reports::view::{Decided, Replica, State, Turn, UNKNOWN};
 
 fn ids(nodes: &[kafka::NodeId]) -> Vec<i32> {
     nodes.iter().map(|id| id.0).collect()
@@ -154,10 +154,10 @@ pub fn fold_replica(replica: &mut Replica, note: &Note) {
             replica.log_start_offset = *log_start_offset;
             replica.log_end_offset = *log_end_offset;
             replica.synced = *recovery_point;
-            replica.high_watermark = replica.high_watermark.min(*log_end_offset).max(*log_start_offset);
             replica.epochs.retain(|(_, start)| start < log_end_offset);
             replica.leads = false;
-            // A process that begins knows nothing of the others yet.
+            // A process that begins knows nothing of the others yet; of its checkpoint it tells when it knows its role.
+            (replica.high_watermark, replica.leader_epoch) = (UNKNOWN, UNKNOWN as i32);
             replica.isr.clear();
             replica.elr.clear();
         }

@@ -181,7 +181,9 @@ impl Observer for Series {
                 line.push((at, offset as f64));
             }
         };
-        extend(&mut lines.drawn.high_watermark, lines.now.high_watermark);
+        if lines.now.high_watermark != view::UNKNOWN {
+            extend(&mut lines.drawn.high_watermark, lines.now.high_watermark);
+        }
         extend(&mut lines.drawn.log_end, lines.now.log_end_offset);
     }
 }

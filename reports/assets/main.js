@@ -5,7 +5,7 @@ const KEYS = [
   ['→ / n', 'next shown step'], ['← / p', 'step back'], ['space', 'play and pause'], ['home / end', 'first and last step'],
   ...TURNS.map(([key, name]) => [`${key} / shift ${key}`, `next and previous ${name}`]),
   ['+ / -', 'faster and slower'], ['[ / ]', 'earlier and later offsets'], ['/', 'search; enter finds on, shift enter back'],
-  ['q', 'quiz'], ['d', 'dark and light'], ['?', 'this help'], ['esc', 'close'],
+  ['q', 'quiz: 1, 2, 3 answer'], ['d', 'dark and light'], ['?', 'this help'], ['esc', 'close'],
 ];
 const nowCursor = new Cursor();
 const beforeCursor = new Cursor();
@@ -25,6 +25,8 @@ function go(at) {
   drawMessages(current);
   drawClients(now, current);
   byId('scrubber').value = current + 1;
+  // What comes is no secret if its letter stands there.
+  for (const tick of document.querySelectorAll('#ticks a')) tick.hidden = quiz.on && Number(tick.dataset.step) > current;
   byId('scrubber').setAttribute('aria-valuetext', `step ${current + 1}: ${captionOf(current)}`);
   byId('place').textContent = `${current + 1} / ${LAST + 1}`;
   byId('speech').textContent = `Step ${current + 1}. ${view.steps[current].s ? captionOf(current) : titleOf(current)}`;
@@ -113,11 +115,15 @@ function onKey(event) {
   const isButton = target.matches('button, summary, a');
   const lower = event.key.toLowerCase();
   const actions = {
-    arrowright: forward, n: forward, arrowleft: back, p: back, home: () => go(0), end: () => go(LAST),
+    arrowright: forward, n: forward, arrowleft: back, p: back, home: () => go(0), end: () => advance(LAST),
     '+': () => changeSpeed(1), '-': () => changeSpeed(-1), '[': () => pan(5), ']': () => pan(-5),
     '/': () => { byId('filter').open = true; byId('search').focus(); }, q: toggleQuiz, d: toggleTheme, '?': () => byId('help').showModal(),
   };
   if (event.key === ' ' && !isButton) actions[' '] = play;
+  if (quiz.waiting >= 0) {
+    const choice = byId('quiz').querySelectorAll('.choices button')[Number(event.key) - 1];
+    if (choice) { event.preventDefault(); choice.click(); return; }
+  }
   for (const [key] of TURNS) actions[key] = () => jump(key, event.shiftKey);
   if (!actions[lower]) return;
   event.preventDefault();
@@ -157,13 +163,13 @@ function build() {
       h('details', { class: 'about' }, h('summary', {}, 'About this run'), h('p', {}, view.about), h('p', {}, h('code', {}, view.command)), h('p', {}, 'Digest ', h('code', {}, view.digest)),
         ...view.failures.map((failure) => h('div', {}, failureBox(failure), toStep(failure.step, 'to the step')))),
       h('div', { class: 'tools' },
-        h('button', { id: 'quiz-on', type: 'button', 'aria-pressed': 'false', onclick: toggleQuiz }, 'Quiz'),
+        h('button', { id: 'quiz-on', type: 'button', 'aria-pressed': quiz.on ? 'true' : 'false', onclick: toggleQuiz }, 'Quiz'),
         button('theme', '◐', 'Dark or light', toggleTheme), button('ask-help', '?', 'Keys and signs', () => byId('help').showModal()))),
     h('section', { class: 'controls', 'aria-label': 'Where in the run' },
       h('div', { class: 'buttons' },
         button('first', '|◀', 'First step', () => go(0)), button('back', '◀', 'Step back', back),
         h('button', { id: 'play', type: 'button', 'aria-pressed': 'false', onclick: play }, 'Play'),
-        button('forward', '▶', 'Next step', forward), button('last', '▶|', 'Last step', () => go(LAST)),
+        button('forward', '▶', 'Next step', forward), button('last', '▶|', 'Last step', () => advance(LAST)),
         h('label', {}, 'Speed ', h('select', { id: 'speed', onchange: () => changeSpeed(0) }, [['0.5', '½'], ['1', '1'], ['2', '2'], ['5', '5'], ['10', '10'], ['25', '25']].map(([value, text]) => option(value, text + ' a second', value === '2')))),
         h('span', { id: 'place' })),
       h('div', { class: 'buttons jumps' }, 'Next ', TURNS.map(([key, name]) => h('button', { id: 'jump-' + key, type: 'button', disabled: !turns[key].length, title: `next ${name} (${key}), previous (shift ${key})`, onclick: (event) => jump(key, event.shiftKey) }, name))),

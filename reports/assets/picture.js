@@ -47,9 +47,9 @@ function replicaRow(lane, now, before, at, columns) {
     decided?.x.includes(id) && h('span', { class: 'badge' }, 'ELR'),
   ];
   const epochs = replica.c.slice(-3).map(([epoch, start]) => `${letter(epoch)} from ${start}`).join(', ');
-  const facts = [`epoch ${replica.e}`, `synced to ${replica.d}`, replica.s > 0 && `starts at ${replica.s}`, replica.i.length > 0 && node.u && `its ISR ${namesOfIds(replica.i)}`].filter(Boolean).join(' · ');
+  const facts = [replica.e < 0 ? 'does not know its role yet' : `epoch ${replica.e}`, `synced to ${replica.d}`, replica.s > 0 && `starts at ${replica.s}`, replica.i.length > 0 && node.u && `its ISR ${namesOfIds(replica.i)}`].filter(Boolean).join(' · ');
   const cells = columns.map((offset) => cell(lane, replica, old, offset, at));
-  const label = `${name}: log from ${replica.s} to ${replica.o} (exclusive), high watermark ${replica.h}, synced to ${replica.d}, ${epochs || 'empty'}`;
+  const label = `${name}: log from ${replica.s} to ${replica.o} (exclusive), high watermark ${replica.h < 0 ? 'not known yet' : replica.h}, synced to ${replica.d}, ${epochs || 'empty'}`;
   return h('div', { class: 'replica' + (node.u ? '' : ' is-down'), role: 'group', 'aria-label': label },
     h('div', { class: 'who' }, h('b', {}, name), badges, h('small', {}, facts), h('small', { title: 'leader epoch cache' }, epochs)),
     h('div', { class: 'track' },
@@ -63,7 +63,7 @@ function cell(lane, replica, old, offset, at) {
   const epoch = epochAt(isCut ? old : replica, offset);
   const value = valueAt(lane, chosen, offset, isCut ? at - 1 : at);
   const states = [
-    isCut ? 'cut off in this step' : offset < replica.h ? 'below the high watermark' : 'above the high watermark',
+    isCut ? 'cut off in this step' : replica.h < 0 ? 'high watermark not known yet' : offset < replica.h ? 'below the high watermark' : 'above the high watermark',
     !isCut && (offset < replica.d ? 'synced' : 'not synced yet'),
   ].filter(Boolean).join(', ');
   const words = `offset ${offset}, ${letter(epoch)}${value ? ', ' + value : ''}, ${states}`;
@@ -77,11 +77,12 @@ function cell(lane, replica, old, offset, at) {
 function mark(kind, offset, columns, label) {
   const place = offset - columns[0];
   const inside = Math.max(0, Math.min(place, columns.length));
-  const rim = place < 0 ? '‹ ' : '';
+  const isKnown = offset >= 0;
+  const rim = place < 0 && isKnown ? '‹ ' : '';
   return h('div', { class: 'mark ' + kind, style: `--place:${inside}` },
-    h('span', { class: inside > columns.length - 2 ? 'left' : '', title: kind === 'hw'
+    h('span', { class: inside > columns.length - 2 ? 'left' : '', title: !isKnown ? 'It has a checkpoint of its high watermark, and tells of it when it knows its role.' : kind === 'hw'
       ? `high watermark ${offset}: the next offset to be committed. Counted as the last committed offset it is ${offset - 1}.`
-      : `log end ${offset}: the next offset to be written. The last record is at ${offset - 1}.` }, rim + label + offset));
+      : `log end ${offset}: the next offset to be written. The last record is at ${offset - 1}.` }, rim + label + (isKnown ? offset : '?')));
 }
 
 function drawNodes(now, at) {

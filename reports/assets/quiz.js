@@ -1,6 +1,6 @@
 // A question before a decisive step is shown.
 
-const quiz = { on: false, answered: new Set(), right: 0, asked: 0, waiting: -1 };
+const quiz = { on: view.asks, answered: new Set(), right: 0, asked: 0, waiting: -1 };
 
 // Asks if the step that one is about to see has a question; true if it waits for the answer.
 function ask(at) {
@@ -8,7 +8,7 @@ function ask(at) {
   if (!quiz.on || !question || quiz.answered.has(at)) return false;
   quiz.waiting = at;
   const answers = question.choices.map((choice, number) => h('button', { type: 'button', onclick: () => answer(at, number) }, choice));
-  refill('quiz', h('h2', {}, 'Before the next step'), h('p', {}, question.ask), h('div', { class: 'choices' }, answers), h('p', { id: 'verdict', role: 'status' }));
+  refill('quiz', h('h2', {}, `Before the next step: choose one, or press 1 to ${answers.length}`), h('p', {}, question.ask), h('div', { class: 'choices' }, answers), h('p', { id: 'verdict', role: 'status' }));
   byId('quiz').hidden = false;
   answers[0].focus();
   return true;

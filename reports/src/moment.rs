@@ -89,7 +89,7 @@ pub const LEGEND: &str = "A row is one replica's copy of the log. A cell is a re
 epoch in which it was written. [0] is on the disk for good; (0) is in the page cache only, and a power failure would take it. \
 | is the high watermark as this replica knows it: records to the left of it are committed. hw is its number, end the next \
 offset to be written (the log end offset, LEO), e the leader epoch that the replica knows, isr the node ids of the in-sync \
-replicas as the leader knows them.";
+replicas as the leader knows them. A replica that was opened and does not know its role yet has ? for hw and e.";
 
 /// The end of every replica's log, partition by partition, in lines of at most `width` characters.
 pub fn picture(moment: &Moment, width: usize) -> Vec<String> {
@@ -125,6 +125,7 @@ fn grid(rows: &[(&Node, Replica)], width: usize) -> Vec<String> {
         let state = match (node.up, replica.leads) {
             (false, _) => "down",
             (_, true) => "leads",
+            (_, false) if replica.leader_epoch < 0 => "opened",
             (_, false) => "follows",
         };
         format!("  {} {state}", node.name)
@@ -178,9 +179,12 @@ fn cell_of(replica: &Replica, offset: i64, width: usize) -> String {
 }
 
 fn facts(node: &Node, replica: &Replica) -> String {
+    let known = |number: i64| if number < 0 { "?".to_owned() } else { number.to_string() };
     let mut text = format!(
         "hw {}  end {}  e{}",
-        replica.high_watermark, replica.log_end_offset, replica.leader_epoch
+        known(replica.high_watermark),
+        replica.log_end_offset,
+        known(replica.leader_epoch.into())
     );
     if node.up && !replica.isr.is_empty() {
         let isr: Vec<String> = replica.isr.iter().map(ToString::to_string).collect();

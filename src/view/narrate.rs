@@ -104,23 +104,13 @@ pub fn failure(violation: &Violation, step: u32, place: String) -> Failure {
     }
 }
 
-/// What a scenario's script says, a narration for each of its steps; a lesson's opening and closing stand with the first
-/// and the last.
+/// What a scenario's script says, a narration for each of its steps; a lesson's opening stands with the first.
 pub(super) fn script(scenario: &Scenario) -> Vec<Narration> {
     let mut script: Vec<Narration> = scenario.faults.script.iter().map(told).collect();
     let Some(lesson) = &scenario.lesson else { return script };
     let paragraphs = |parts: &[String], told: Option<String>| parts.iter().cloned().chain(told).collect::<Vec<_>>();
     if let Some(first) = script.first_mut() {
         first.told = Some(paragraphs(&lesson.opening, first.told.take()).join("\n"));
-    }
-    if let Some(last) = script.last_mut() {
-        let told: Vec<String> = last
-            .told
-            .take()
-            .into_iter()
-            .chain(lesson.closing.iter().cloned())
-            .collect();
-        last.told = Some(told.join("\n"));
     }
     script
 }

@@ -24,6 +24,13 @@ impl Recorder {
             steps.push(self.spell(folded, time_ns, &names));
             time_ns = folded.seen.time_ns;
         }
+        if let (Some(lesson), Some(last)) = (&scenario.lesson, steps.last_mut()) {
+            let closing = Narration {
+                told: Some(lesson.closing.join("\n")),
+                ..Narration::default()
+            };
+            narrate::join(last.narration.get_or_insert_default(), closing);
+        }
         if self.asks() {
             narrate::ask_early(&mut steps, names.iter().position(|name| name == "metadata"));
         }
@@ -67,6 +74,7 @@ impl Recorder {
             command: command.to_owned(),
             verdict: outcome.headline(),
             digest: format!("{:016x}", outcome.digest),
+            asks: scenario.lesson.is_some(),
             lanes: self.lanes,
             partitions: names,
             apis,

@@ -174,6 +174,25 @@ await test('filters by API, partition and node leave what they name', on(lesson,
   assert.ok(await visible() < all / 2);
 }));
 
+await test('a lesson asks by itself, takes numbers, lets nobody past and ends with what to remember', on(home + '/lesson.html', {}, async (page) => {
+  const quiz = page.locator('#quiz');
+  assert.equal(await page.locator('#quiz-on').getAttribute('aria-pressed'), 'true');
+  await page.keyboard.press('End');
+  assert.ok(await quiz.isVisible(), 'not even to the end does one get past a question');
+  const asked = await stepOf(page);
+  await page.keyboard.press('9');
+  assert.match(await text(page, '#verdict'), /^$/);
+  await page.keyboard.press('1');
+  assert.match(await text(page, '#verdict'), /^(Right|Not so)\./);
+  await page.keyboard.press('Enter');
+  assert.ok(await quiz.isHidden() && await stepOf(page) > asked);
+  for (let i = 0; i < 9 && await stepOf(page) < await page.evaluate(() => LAST + 1); i++) {
+    await page.keyboard.press('End');
+    if (await quiz.isVisible()) { await page.keyboard.press('2'); await page.keyboard.press('Enter'); }
+  }
+  assert.match(await text(page, '#now'), /Remember:/);
+}));
+
 await test('the quiz asks before it shows, and tells right from wrong', on(lesson, {}, async (page) => {
   await page.keyboard.press('q');
   await page.keyboard.press('e');

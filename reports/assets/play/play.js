@@ -11,6 +11,12 @@ const stepsTo = (at) => pathTo(at).flatMap((place) => places[place].steps);
 const childrenOf = (at) => places.map((place, number) => [place, number]).filter(([place]) => place.parent === at).map(([, number]) => number);
 const value = (id) => byId(id).value;
 
+// What is wrong is said at the top, and whoever is further down is taken there.
+function complain(words) {
+  byId('wrong').textContent = words;
+  if (words) byId('wrong').scrollIntoView({ block: 'nearest' });
+}
+
 async function post(path, body) {
   const answer = await fetch(path, { method: 'POST', body: JSON.stringify(body) });
   return answer.json();
@@ -27,7 +33,7 @@ async function go(at) {
   const number = ++asked;
   const answer = await post('/run', { steps: stepsTo(at) }).catch((error) => ({ wrong: `the server does not answer: ${error.message}` }));
   if (number !== asked) return false;
-  byId('wrong').textContent = answer.wrong || answer.stuck || '';
+  complain(answer.wrong || answer.stuck || '');
   if (answer.wrong) return false;
   for (let place = at; places[place].parent >= 0; place = places[place].parent) places[places[place].parent].next = place;
   here = at;
@@ -55,7 +61,7 @@ const redo = () => { if (places[here].next >= 0) go(places[here].next); };
 
 async function save() {
   const answer = await post('/scenario', { steps: stepsTo(here), name: value('name'), played_ms: told.time_ms });
-  byId('wrong').textContent = answer.wrong || '';
+  complain(answer.wrong || '');
   if (answer.wrong) return;
   const link = h('a', { href: URL.createObjectURL(new Blob([answer.scenario], { type: 'application/json' })), download: value('name') + '.json' });
   link.click();

@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 /// Steps between two keyframes: so many changes are applied at most to get anywhere.
 pub const KEYFRAME_EVERY: usize = 500;
 
+/// High watermark and leader epoch of a replica whose process has begun and does not know its role yet.
+pub const UNKNOWN: i64 = -1;
+
 /// A recorded run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct View {
@@ -32,6 +35,8 @@ pub struct View {
     pub verdict: String,
     /// Identifies the run, in hexadecimal.
     pub digest: String,
+    /// It is a lesson, which asks before it shows.
+    pub asks: bool,
     /// Where things happen.
     pub lanes: Vec<Lane>,
     /// `topic-partition`; the metadata log is one of them.

@@ -52,7 +52,7 @@ fn the_truncation_stands_on_one_screen() {
     until_step(&mut viewer, number, '1');
     let text = |viewer: &mut Viewer<'_>| screen(viewer).join("\n");
     assert!(
-        text(&mut viewer).contains("hw 102  end 103  e0"),
+        text(&mut viewer).contains("hw ?  end 103  e?"),
         "b1 is back with its 102"
     );
     next(&mut viewer);
