@@ -103,7 +103,7 @@ fn a_bad_path_is_exit_code_2_with_its_place() {
         ),
         (
             vec!["replay", scenario, "--path", "nowhere.json"],
-            "nowhere.json: the file itself: cannot be read",
+            "nowhere.json: cannot be read",
         ),
         (
             vec!["replay", scenario, "--path", path, "--step"],

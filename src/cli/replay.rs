@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::fold;
 use crate::isolate::isolated;
 use crate::run::{self, Class, Layout, Observer, Options, Outcome, Until};
-use crate::scenario::{self, Expect, Scenario};
+use crate::scenario::{self, BadInput, Expect, Scenario, THE_FILE};
 use crate::series::Series;
 use crate::view::faults::{self, Lasting};
 use kafka::{Note, Uuid};
@@ -147,12 +147,15 @@ struct Recording {
 }
 
 fn read(path: &std::path::Path, scenario: &Scenario) -> Result<Recording, Failure> {
-    let bad = |place: String, problem: String| Failure {
-        code: 2,
-        text: format!("{}: {place}: {problem}", path.display()),
+    let bad = |place: String, problem: String| {
+        Failure::from(BadInput {
+            file: path.display().to_string(),
+            place,
+            problem,
+        })
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| bad("the file itself".to_owned(), format!("cannot be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| bad(THE_FILE.to_owned(), format!("cannot be read: {error}")))?;
     let recording: Recording = serde_json::from_str(&text).map_err(|error| {
         bad(
             format!("line {}, column {}", error.line(), error.column()),

@@ -2,6 +2,7 @@
 
 use super::files::write_whole;
 use super::{Failure, sweep};
+use crate::scenario::{BadInput, THE_FILE};
 use reports::plot::{self, Figure, run, sweep as swept};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -12,14 +13,17 @@ const PAGE: &str = "report.html";
 
 /// None if there is no such file.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
-    let bad = |place: String, problem: String| Failure {
-        code: 2,
-        text: format!("{}: {place}: {problem}", path.display()),
+    let bad = |place: String, problem: String| {
+        Failure::from(BadInput {
+            file: path.display().to_string(),
+            place,
+            problem,
+        })
     };
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(bad("the file itself".to_owned(), format!("cannot be read: {error}"))),
+        Err(error) => return Err(bad(THE_FILE.to_owned(), format!("cannot be read: {error}"))),
     };
     let read = serde_json::from_str(&text).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());

@@ -19,9 +19,15 @@ pub struct BadInput {
     pub problem: String,
 }
 
+/// A place that is no place in the file.
+pub const THE_FILE: &str = "the file itself";
+
 impl fmt::Display for BadInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.file, self.place, self.problem)
+        match self.place.as_str() {
+            THE_FILE => write!(f, "{}: {}", self.file, self.problem),
+            place => write!(f, "{}: {place}: {}", self.file, self.problem),
+        }
     }
 }
 
@@ -42,7 +48,7 @@ pub fn load(path: &Path) -> Result<Scenario, BadInput> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| BadInput {
         file: file.clone(),
-        place: "the file itself".to_owned(),
+        place: THE_FILE.to_owned(),
         problem: format!("cannot be read: {error}"),
     })?;
     parse(&file, &text)
@@ -57,10 +63,10 @@ pub fn parse(file: &str, text: &str) -> Result<Scenario, BadInput> {
         let place = format!("line {}, column {}", inner.line(), inner.column());
         let problem = inner.to_string();
         let problem = problem.split(" at line ").next().unwrap_or(&problem).to_owned();
-        let place = if path == "." {
-            place
-        } else {
-            format!("{place} ({path})")
+        let place = match path.as_str() {
+            // The end of the file came in the middle of something.
+            "." | "?" => place,
+            path => format!("{place} ({path})"),
         };
         BadInput {
             file: file.to_owned(),

@@ -10,9 +10,16 @@ use super::plain::film;
 use crate::run::Options;
 use crate::scenario::Scenario;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use std::io::IsTerminal;
 use viewer::Viewer;
 
 pub(super) fn walk(scenario: &Scenario, seed: u64, options: &Options) -> Result<u8, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Failure {
+            code: 2,
+            text: "steps are walked in a terminal, and this is none: --plain prints the same as text".to_owned(),
+        });
+    }
     let (film, _) = film(scenario, seed, options)?;
     let mut terminal = ratatui::try_init().map_err(|error| Failure::machine("cannot use the terminal", &error))?;
     let result = interact(Viewer::new(&film), &mut terminal);

@@ -6,7 +6,7 @@
 use super::{arms, quorum as quorum_arms};
 use crate::checks::Checks;
 use crate::exhaustive::COUNTEREXAMPLE_VERSION;
-use crate::scenario::{BadInput, Controllers, Scenario};
+use crate::scenario::{BadInput, Controllers, Scenario, THE_FILE};
 use model::catalogue::{self, Question, Visitor};
 use model::check::{Spec, Trace};
 use model::quorum::{self, Quorum};
@@ -63,7 +63,7 @@ impl Path {
             Ok(text) => Path::parse(&file, &text),
             Err(error) => Err(BadInput {
                 file,
-                place: "the file itself".to_owned(),
+                place: THE_FILE.to_owned(),
                 problem: format!("cannot be read: {error}"),
             }),
         }
