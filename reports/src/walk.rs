@@ -104,28 +104,33 @@ pub fn answer(question: &Question, width: usize) -> Vec<String> {
     hang("Answer: ", &words, width)
 }
 
-/// Lines of what was said; a row of one kind is told by its first and its last.
-fn sentences(said: &[Said], width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
+/// What was said, with a row of one kind told by its first and its last.
+pub fn shortened(said: &[Said]) -> Vec<(&Said, String)> {
+    let mut told = Vec::new();
     let mut rest = said;
-    let line = |said: &Said, words: &str| {
-        let time = format!("{:.3} s", said.time_ns as f64 / 1e9);
-        hang(&format!("{time:>11} {:<3} ", said.who), words, width)
-    };
     while let Some(first) = rest.first() {
         let is_alike = |other: &&Said| first.kind.is_some() && other.kind == first.kind && other.who == first.who;
         let count = rest.iter().take_while(is_alike).count().max(1);
         let last = &rest[count - 1];
-        lines.extend(line(first, &first.words));
+        told.push((first, first.words.clone()));
         if count > 2 {
-            lines.extend(line(last, &format!("({} more like it)", count - 2)));
+            told.push((last, format!("({} more like it)", count - 2)));
         }
         if count > 1 {
-            lines.extend(line(last, &last.words));
+            told.push((last, last.words.clone()));
         }
         rest = &rest[count..];
     }
-    lines
+    told
+}
+
+/// Lines of what was said.
+fn sentences(said: &[Said], width: usize) -> Vec<String> {
+    let line = |(said, words): (&Said, String)| {
+        let time = format!("{:.3} s", said.time_ns as f64 / 1e9);
+        hang(&format!("{time:>11} {:<3} ", said.who), &words, width)
+    };
+    shortened(said).into_iter().flat_map(line).collect()
 }
 
 /// The walk in lines of at most `width` characters.

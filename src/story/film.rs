@@ -7,6 +7,7 @@ use crate::scenario::Scenario;
 use kafka::TopicPartition;
 use reports::moment::{Moment, Node, Replica};
 use reports::view::Turn;
+use reports::walk::shortened;
 use std::collections::BTreeMap;
 
 /// A recorded run.
@@ -172,6 +173,7 @@ impl Film {
             .notes
             .iter()
             .map(|(node, note)| self.caption(frame.time_ns, *node, note));
+        let said: Vec<_> = said.collect();
         let broken = self.broken.iter().filter(|(when, _)| *when == at);
         let broken = broken.map(|(_, words)| words.clone());
         Moment {
@@ -180,7 +182,11 @@ impl Film {
             time_ns: frame.time_ns,
             what: frame.what.clone(),
             notes: (frame.faults.iter().map(|fault| format!("world: {fault}")))
-                .chain(said.map(|said| format!("{}: {}", said.who, said.words)))
+                .chain(
+                    shortened(&said)
+                        .into_iter()
+                        .map(|(said, words)| format!("{}: {words}", said.who)),
+                )
                 .chain(broken)
                 .collect(),
             nodes: nodes.collect(),

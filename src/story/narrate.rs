@@ -91,6 +91,7 @@ impl Film {
             who: self.layout.names[usize::from(node.0)].clone(),
             words,
             kind: match note {
+                Note::Client(ClientNote::SendInvoked { .. }) => Some("sent"),
                 Note::Client(ClientNote::SendAcked { .. }) => Some("acknowledged"),
                 Note::Client(ClientNote::SendFailed { .. }) => Some("failed"),
                 Note::EpochFenced { .. } => Some("fenced"),

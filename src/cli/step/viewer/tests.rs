@@ -207,3 +207,13 @@ fn letters_go_to_what_turned_and_a_search_to_what_is_said() {
     viewer.press(KeyCode::Esc);
     assert_eq!((viewer.at, viewer.typed.clone()), (found, None));
 }
+
+#[test]
+fn many_sends_at_once_are_told_by_the_first_and_the_last() {
+    let film = lesson("truncation");
+    let mut viewer = Viewer::new(&film);
+    next(&mut viewer);
+    let text = screen(&mut viewer).join("\n");
+    assert!(text.contains("more like it)"), "{text}");
+    assert!(!text.contains("more lines: ↓"), "it fits: {text}");
+}
