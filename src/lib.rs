@@ -28,5 +28,6 @@ pub mod sockets;
 pub mod story;
 pub mod sweep;
 pub mod tap;
+pub mod topics;
 pub mod valve;
 pub mod view;

@@ -5,8 +5,9 @@ use crate::fold;
 use crate::history::{History, Outcome as Fate};
 use crate::run::{Layout, Observer, Outcome};
 use crate::scenario::Scenario;
+use crate::topics::Topics;
 use kafka::types::METADATA_PARTITION;
-use kafka::{Note, TopicPartition};
+use kafka::{Note, TopicPartition, Uuid};
 use reports::plot::run::{Band, Partition, Replica, Run, Sent};
 use reports::view;
 use sim::fault::{Fault, NodeId};
@@ -27,7 +28,7 @@ struct Lines {
 #[derive(Debug)]
 pub struct Series {
     layout: Layout,
-    topics: BTreeMap<TopicPartition, String>,
+    topics: Topics,
     replicas: BTreeMap<(TopicPartition, u16), Lines>,
     isr: BTreeMap<TopicPartition, Vec<(f64, f64)>>,
     history: History,
@@ -46,7 +47,7 @@ impl Series {
         Series {
             down_since: vec![None; layout.servers],
             layout,
-            topics: BTreeMap::new(),
+            topics: Topics::default(),
             replicas: BTreeMap::new(),
             isr: BTreeMap::new(),
             history: History::default(),
@@ -82,9 +83,7 @@ impl Series {
         self.bands.sort_by(|a, b| a.from_s.total_cmp(&b.from_s));
         let mut partitions: BTreeMap<String, Partition> = BTreeMap::new();
         for ((partition, _), lines) in self.replicas {
-            let Some(name) = self.topics.get(&partition) else {
-                continue;
-            };
+            let name = self.topics.partition(partition);
             let one = partitions.entry(name.clone()).or_insert_with(|| Partition {
                 name: name.clone(),
                 ..Partition::default()
@@ -125,18 +124,10 @@ impl Observer for Series {
                 _ => {}
             }
         }
-        // Named when its first replica is opened; until then nothing about it can be drawn.
-        let unnamed: Vec<TopicPartition> = self
-            .isr
-            .keys()
-            .filter(|one| !self.topics.contains_key(one))
-            .copied()
-            .collect();
-        for partition in unnamed {
-            if let Some(name) = layout.topic_name(world, partition.topic) {
-                self.topics.insert(partition, format!("{name}-{}", partition.partition));
-            }
-        }
+    }
+
+    fn topic(&mut self, id: Uuid, name: &str) {
+        self.topics.learn(id, name);
     }
 
     fn fault(&mut self, time_ns: u64, fault: &Fault) {

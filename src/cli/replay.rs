@@ -3,11 +3,11 @@
 use super::{Failure, ReplayArgs, files, html, plain, report, step, sweep};
 use crate::checks::Violation;
 use crate::cluster::Cluster;
-use crate::fold;
 use crate::isolate::isolated;
 use crate::run::{self, Class, Layout, Observer, Options, Outcome, Until};
 use crate::scenario::{self, BadInput, Expect, Scenario, THE_FILE};
 use crate::series::Series;
+use crate::topics::Topics;
 use crate::view::faults::{self, Lasting};
 use kafka::{Note, Uuid};
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         series: args.out.is_some().then(|| Series::new(&scenario)),
         log: args.log.clone(),
         layout: Layout::of(&scenario),
-        topics: BTreeMap::new(),
+        topics: Topics::default(),
         lasting: BTreeMap::new(),
         index: 0,
         failed: None,
@@ -215,8 +215,7 @@ struct Teller {
     series: Option<Series>,
     log: Option<String>,
     layout: Layout,
-    /// Names by ids, as the machines know them.
-    topics: BTreeMap<Uuid, String>,
+    topics: Topics,
     /// Faults that last, by their places.
     lasting: BTreeMap<String, String>,
     index: u64,
@@ -265,19 +264,6 @@ impl Teller {
     }
 }
 
-impl Teller {
-    fn learn_topics(&mut self, world: &World<Cluster>) {
-        for server in self.layout.server_nodes() {
-            let broker = world.program(server).and_then(|process| process.broker());
-            let topics = broker.map(|broker| &broker.image().topics);
-            for topic in topics.into_iter().flat_map(|topics| topics.values()) {
-                let name = || topic.name.to_string();
-                self.topics.entry(topic.id).or_insert_with(name);
-            }
-        }
-    }
-}
-
 impl Observer for Teller {
     fn step(&mut self, stepped: &Stepped, world: &World<Cluster>, layout: &Layout) {
         self.index += 1;
@@ -288,9 +274,6 @@ impl Observer for Teller {
             let node = stepped.node.map(|node| self.layout.names[usize::from(node.0)].clone());
             let line = json!({"step": self.index, "time_ns": stepped.time, "node": node, "what": format!("{:?}", stepped.label)});
             self.write(&line);
-        }
-        if self.log.is_some() {
-            self.learn_topics(world);
         }
         if self.log.as_deref() == Some("trace") {
             let node = stepped.node.map_or("-", |node| &self.layout.names[usize::from(node.0)]);
@@ -339,13 +322,15 @@ impl Observer for Teller {
             None => false,
         };
         if show {
-            let mut words = note.to_string();
-            if let Some(partition) = fold::partition_of(note)
-                && let Some(topic) = self.topics.get(&partition.topic)
-            {
-                words = words.replace(&format!("{partition:?}"), &format!("{topic}-{}", partition.partition));
-            }
+            let words = self.topics.sentence(note);
             self.say(time_ns, &name, &words);
+        }
+    }
+
+    fn topic(&mut self, id: Uuid, name: &str) {
+        self.topics.learn(id, name);
+        if let Some(series) = &mut self.series {
+            series.topic(id, name);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::setup::{Layout, voters};
 use super::{Class, Ended, Outcome, Run};
-use crate::checks::{Checks, Context, Fact, StopKind, TopicPromise, Violation};
+use crate::checks::{Context, Fact, StopKind, TopicPromise, Violation};
 use crate::cluster::{Cluster, SimDisk};
 use crate::conform;
 use crate::scenario::{Scenario, Swarm};
@@ -88,32 +88,23 @@ pub(super) fn aim(planned: &Planned, world: &World<Cluster>, layout: &Layout, sw
 }
 
 /// Before the first word about a topic: what it is called, and so what it promises.
-pub(super) fn name_topic(
+pub(super) fn name_topic<'w>(
     node: NodeId,
     note: &Note,
-    world: &World<Cluster>,
-    named: &mut BTreeSet<Uuid>,
-    checks: &mut Checks,
-) {
+    world: &'w World<Cluster>,
+    named: &BTreeSet<Uuid>,
+) -> Option<(Uuid, &'w str)> {
     let (Note::PartitionDecided { partition, .. } | Note::LogOpened { partition, .. }) = note else {
-        return;
+        return None;
     };
     if *partition == METADATA_PARTITION || named.contains(&partition.topic) {
-        return;
+        return None;
     }
-    let Some(broker) = world.program(node).and_then(|process| process.broker()) else {
-        // It died in this very step; others will tell.
-        return;
-    };
-    let images = broker.controller_image().into_iter().chain([broker.image()]);
-    let topic = images.filter_map(|image| image.topics.get(&partition.topic)).next();
-    if let Some(topic) = topic {
-        named.insert(topic.id);
-        checks.fact(Fact::TopicNamed {
-            name: &topic.name,
-            id: topic.id,
-        });
-    }
+    // If it died in this very step, others will tell.
+    let broker = world.program(node)?.broker()?;
+    let mut images = broker.controller_image().into_iter().chain([broker.image()]);
+    let topic = images.find_map(|image| image.topics.get(&partition.topic))?;
+    Some((topic.id, &topic.name))
 }
 
 /// Tells the checks which processes began and ended since the last step, and whose disks were damaged.

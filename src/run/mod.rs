@@ -89,6 +89,8 @@ pub trait Observer {
     }
     /// The script's step of this number, from 0, has been carried out; its notes follow.
     fn script(&mut self, _number: usize, _world: &World<Cluster>, _layout: &Layout) {}
+    /// A topic is called so: said before the first note about it.
+    fn topic(&mut self, _id: Uuid, _name: &str) {}
     /// A machine said something.
     fn note(&mut self, _time_ns: u64, _node: NodeId, _note: &Note) {}
     /// A check has fired, by what has been said so far.
@@ -619,8 +621,12 @@ impl<'s> Run<'s> {
         judge::traffic(self);
         std::mem::swap(&mut *self.notes.borrow_mut(), &mut self.heard);
         for (node, note) in &self.heard {
+            if let Some((id, name)) = judge::name_topic(*node, note, &self.world, &self.named) {
+                observer.topic(id, name);
+                self.checks.fact(Fact::TopicNamed { name, id });
+                self.named.insert(id);
+            }
             observer.note(time_ns, *node, note);
-            judge::name_topic(*node, note, &self.world, &mut self.named, &mut self.checks);
             let fact = Fact::Note {
                 time_ns,
                 node: node.0,

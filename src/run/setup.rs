@@ -3,12 +3,11 @@
 use crate::cluster::{Cluster, Notes, Role};
 use crate::scenario::{Controllers, Scenario, Trespass};
 use crate::sockets::Driven;
+use kafka::NodeId;
 use kafka::client::{AdminConfig, ConsumerConfig, Endpoint, Manner, ProducerConfig};
 use kafka::config::{NodeConfig, Voter};
-use kafka::{NodeId, Uuid};
 use sim::fault;
 use sim::random::{Stream, Streams};
-use sim::world::World;
 use std::collections::BTreeMap;
 
 /// Every listener of the simulated cluster.
@@ -62,14 +61,6 @@ impl Layout {
             words = words.replace(&format!("NodeId({number})"), name);
         }
         words
-    }
-
-    /// What a topic is called by anybody who runs and knows it, decided or committed.
-    pub fn topic_name(&self, world: &World<Cluster>, id: Uuid) -> Option<String> {
-        let nodes = self.server_nodes().into_iter();
-        let brokers = nodes.filter_map(|node| world.program(node)?.broker());
-        let mut images = brokers.flat_map(|broker| broker.controller_image().into_iter().chain([broker.image()]));
-        images.find_map(|image| Some(image.topics.get(&id)?.name.clone()))
     }
 
     /// Brokers and controllers.

@@ -4,6 +4,7 @@ use super::{Frame, KEEP_EVERY, Recorder, State, narrate};
 use crate::fold;
 use crate::run::{Layout, Outcome};
 use crate::scenario::Scenario;
+use crate::topics::Topics;
 use kafka::TopicPartition;
 use reports::moment::{Moment, Node, Replica};
 use reports::view::Turn;
@@ -15,13 +16,13 @@ use std::collections::BTreeMap;
 pub struct Film {
     pub(super) scenario: Scenario,
     pub(super) layout: Layout,
-    pub(super) topics: BTreeMap<TopicPartition, String>,
+    pub(super) topics: Topics,
     pub(super) frames: Vec<Frame>,
     kept: Vec<State>,
     /// Moments at which something turned: a step of the script, a fault, an election, a truncation, an ISR, a death.
     turns: Vec<usize>,
-    /// Moments of each kind, those of the metadata log left out.
-    kinds: BTreeMap<Turn, Vec<usize>>,
+    /// Moments of each kind, in order, those of the metadata log left out; of broken promises for none.
+    kinds: BTreeMap<Option<Turn>, Vec<usize>>,
     /// The moment of each step of the script that was taken.
     taken: Vec<usize>,
     /// Broken promises: when, and in words.
@@ -43,7 +44,7 @@ impl Film {
         }
         let mut kept = Vec::new();
         let mut turns = Vec::new();
-        let mut kinds: BTreeMap<Turn, Vec<usize>> = BTreeMap::new();
+        let mut kinds: BTreeMap<Option<Turn>, Vec<usize>> = BTreeMap::new();
         let mut state = State::default();
         let mut up: &[bool] = &[];
         for (i, frame) in frames.iter().enumerate() {
@@ -58,7 +59,8 @@ impl Film {
             }
             for (_, note) in &frame.notes {
                 let is_upkeep = fold::partition_of(note) == Some(kafka::METADATA_PARTITION);
-                if let Some(turn) = fold::turn(note).filter(|_| !is_upkeep) {
+                let turn = fold::turn(note).filter(|_| !is_upkeep);
+                if turn.is_some() {
                     kinds.entry(turn).or_default().push(i);
                 }
             }
@@ -66,11 +68,15 @@ impl Film {
         }
         let taken = (0..frames.len()).filter(|at| frames[*at].script.is_some());
         let place = |time_ns| frames.partition_point(|frame| frame.time_ns <= time_ns).max(1) - 1;
+        let broken: Vec<(usize, String)> = narrate::broken(outcome)
+            .map(|(time_ns, words)| (place(time_ns), words))
+            .collect();
+        let mut breaches: Vec<usize> = broken.iter().map(|(at, _)| *at).collect();
+        breaches.sort_unstable();
+        kinds.insert(None, breaches);
         Film {
             taken: taken.collect(),
-            broken: narrate::broken(outcome)
-                .map(|(time_ns, words)| (place(time_ns), words))
-                .collect(),
+            broken,
             ending: narrate::ending(&scenario, outcome),
             scenario,
             layout,
@@ -110,12 +116,10 @@ impl Film {
 
     /// The next moment of a kind after `at`, or the last before it; of a broken promise for no kind.
     pub fn next_of(&self, kind: Option<Turn>, at: usize, backward: bool) -> Option<usize> {
-        let of_kind = kind.map(|kind| self.kinds.get(&kind).cloned().unwrap_or_default());
-        let mut moments = of_kind.unwrap_or_else(|| self.broken.iter().map(|(when, _)| *when).collect());
-        moments.sort_unstable();
+        let mut moments = self.kinds.get(&kind).into_iter().flatten().copied();
         match backward {
-            false => moments.into_iter().find(|moment| *moment > at),
-            true => moments.into_iter().rev().find(|moment| *moment < at),
+            false => moments.find(|moment| *moment > at),
+            true => moments.rfind(|moment| *moment < at),
         }
     }
 
@@ -139,15 +143,6 @@ impl Film {
         &self.taken
     }
 
-    /// A partition's name.
-    pub(super) fn partition(&self, partition: TopicPartition) -> String {
-        if partition == kafka::METADATA_PARTITION {
-            return "metadata".to_owned();
-        }
-        let known = self.topics.get(&partition).cloned();
-        known.unwrap_or_else(|| format!("{partition:?}"))
-    }
-
     /// The cluster at moment `at`. The metadata log is left out.
     pub fn moment(&self, at: usize) -> Moment {
         let mut state = self.kept[at / KEEP_EVERY].clone();
@@ -160,7 +155,7 @@ impl Film {
                 |(node, id): &(u16, TopicPartition)| usize::from(*node) == server && *id != kafka::METADATA_PARTITION;
             let own = state.replicas.iter().filter(|(key, _)| is_shown(key));
             let replicas =
-                own.map(|((_, partition), replica)| Replica::of(self.partition(*partition), replica.clone()));
+                own.map(|((_, partition), replica)| Replica::of(self.topics.partition(*partition), replica.clone()));
             let up = frame.up.get(server).copied().unwrap_or(true);
             Node {
                 name: self.layout.names[server].clone(),

@@ -13,7 +13,8 @@ use crate::cluster::Cluster;
 use crate::fold;
 use crate::run::{Layout, Observer, Outcome};
 use crate::scenario::Scenario;
-use kafka::{Note, TopicPartition};
+use crate::topics::Topics;
+use kafka::{Note, TopicPartition, Uuid};
 use reports::view::Replica;
 use sim::fault::{Fault, NodeId};
 use sim::step::Stepped;
@@ -46,7 +47,7 @@ struct State {
 pub struct Recorder {
     scenario: Scenario,
     layout: Layout,
-    topics: BTreeMap<TopicPartition, String>,
+    topics: Topics,
     frames: Vec<Frame>,
 }
 
@@ -56,7 +57,7 @@ impl Recorder {
         Recorder {
             scenario: scenario.clone(),
             layout: Layout::of(scenario),
-            topics: BTreeMap::new(),
+            topics: Topics::default(),
             frames: Vec::new(),
         }
     }
@@ -88,26 +89,6 @@ impl Recorder {
             faults: Vec::new(),
         };
         self.frames.push(frame);
-        if self.topics.is_empty() || script.is_some() || self.frames.len().is_multiple_of(KEEP_EVERY) {
-            self.learn_topics(world);
-        }
-    }
-
-    fn learn_topics(&mut self, world: &World<Cluster>) {
-        for server in self.layout.server_nodes() {
-            let Some(broker) = world.program(server).and_then(|process| process.broker()) else {
-                continue;
-            };
-            for topic in broker.image().topics.values() {
-                for index in topic.partitions.keys() {
-                    let partition = TopicPartition {
-                        topic: topic.id,
-                        partition: *index,
-                    };
-                    self.topics.insert(partition, format!("{}-{index}", topic.name));
-                }
-            }
-        }
     }
 
     /// The run is over.
@@ -140,6 +121,10 @@ impl Observer for Recorder {
         {
             frame.faults.push(self.layout.named(fault));
         }
+    }
+
+    fn topic(&mut self, id: Uuid, name: &str) {
+        self.topics.learn(id, name);
     }
 
     fn note(&mut self, _time_ns: u64, node: NodeId, note: &Note) {

@@ -82,14 +82,10 @@ fn quiz(scenario: &Scenario, number: usize) -> Option<Question> {
 
 impl Film {
     pub(super) fn caption(&self, time_ns: u64, node: NodeId, note: &Note) -> Said {
-        let mut words = note.to_string();
-        for (partition, name) in &self.topics {
-            words = words.replace(&format!("{partition:?}"), name);
-        }
         Said {
             time_ns,
             who: self.layout.names[usize::from(node.0)].clone(),
-            words,
+            words: self.topics.sentence(note),
             kind: match note {
                 Note::Client(ClientNote::SendInvoked { .. }) => Some("sent"),
                 Note::Client(ClientNote::SendAcked { .. }) => Some("acknowledged"),

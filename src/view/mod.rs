@@ -19,6 +19,7 @@ use crate::fold;
 use crate::run::{Layout, Observer};
 use crate::scenario::Scenario;
 use crate::tap::Tap;
+use crate::topics::Topics;
 use faults::Lasting;
 use kafka::{ClientNote, METADATA_PARTITION, Note, TopicPartition, Uuid};
 use reports::view::{Cause, Decided, KEYFRAME_EVERY, Kind, Lane, Narration, Question, State, Texts, Turn};
@@ -66,7 +67,7 @@ pub struct Recorder {
     wire: Wire,
     /// By name, in the order in which they were first spoken of.
     partitions: Vec<TopicPartition>,
-    topics: BTreeMap<Uuid, String>,
+    topics: Topics,
     done: Vec<Folded>,
     /// Since the last step of the world.
     open: Vec<Seen>,
@@ -108,7 +109,7 @@ impl Recorder {
             tap: Tap::default(),
             wire: Wire::default(),
             partitions: Vec::new(),
-            topics: BTreeMap::new(),
+            topics: Topics::default(),
             done: Vec::new(),
             open: Vec::new(),
             script: narrate::script(scenario),
@@ -319,7 +320,7 @@ impl Recorder {
     }
 
     fn question(&self, node: u16, partition: u16, note: &Note) -> Option<Question> {
-        let name = |partition: &TopicPartition| self.partition_name(partition);
+        let name = |partition: &TopicPartition| self.topics.partition(*partition);
         match note {
             Note::PartitionDecided {
                 partition: id,
@@ -354,7 +355,7 @@ impl Recorder {
                 let (topic, partition) = client_partition(note)?;
                 // The newest topic of that name.
                 let is_it = |known: &&TopicPartition| {
-                    known.partition == partition && self.topics.get(&known.topic).is_some_and(|name| name == topic)
+                    known.partition == partition && self.topics.name(known.topic) == Some(topic)
                 };
                 *self.partitions.iter().rfind(is_it)?
             }
@@ -365,32 +366,6 @@ impl Recorder {
             self.partitions.push(partition);
             self.partitions.len() - 1
         }) as u16)
-    }
-
-    fn partition_name(&self, partition: &TopicPartition) -> String {
-        if *partition == METADATA_PARTITION {
-            return "metadata".to_owned();
-        }
-        match self.topics.get(&partition.topic) {
-            Some(name) => format!("{name}-{}", partition.partition),
-            None => format!("{partition:?}"),
-        }
-    }
-
-    /// Topics that were spoken of and whose names are not known yet.
-    fn learn_topics(&mut self, world: &World<Cluster>) {
-        let is_unknown = |partition: &&TopicPartition| !self.topics.contains_key(&partition.topic);
-        let unknown: Vec<Uuid> = self
-            .partitions
-            .iter()
-            .filter(is_unknown)
-            .map(|partition| partition.topic)
-            .collect();
-        for id in unknown.into_iter().filter(|id| *id != METADATA_PARTITION.topic) {
-            if let Some(name) = self.layout.topic_name(world, id) {
-                self.topics.insert(id, name);
-            }
-        }
     }
 }
 
@@ -432,7 +407,6 @@ impl Observer for Recorder {
         let node = stepped.node.map(|node| node.0);
         self.drain(stepped.time, node);
         self.close();
-        self.learn_topics(world);
         if matches!(stepped.label, Label::Marker(_)) {
             return;
         }
@@ -574,6 +548,10 @@ impl Observer for Recorder {
 
     fn scripted(&mut self, number: usize) {
         self.tell(self.script[number].clone());
+    }
+
+    fn topic(&mut self, id: Uuid, name: &str) {
+        self.topics.learn(id, name);
     }
 
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {

@@ -1,7 +1,6 @@
 //! The end of a recording: every step and every message in words, now that all topics have names.
 
 use super::{Folded, Recorder, narrate, wire, words};
-use crate::fold;
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 use kafka::{METADATA_PARTITION, Note};
@@ -14,7 +13,7 @@ impl Recorder {
         let names: Vec<String> = self
             .partitions
             .iter()
-            .map(|partition| self.partition_name(partition))
+            .map(|partition| self.topics.partition(*partition))
             .collect();
         let messages = self.messages(&names);
         let mut time_ns = 0;
@@ -93,10 +92,7 @@ impl Recorder {
         let seen = &folded.seen;
         let said = seen.notes.iter().zip(&folded.turns).zip(&folded.partitions);
         let said = said.map(|(((node, note), turn), partition)| {
-            let mut text = note.to_string();
-            if let (Some(id), Some(index)) = (fold::partition_of(note), partition) {
-                text = text.replace(&format!("{id:?}"), &names[usize::from(*index)]);
-            }
+            let mut text = self.topics.sentence(note);
             if let Some(source) = note.source() {
                 text += &format!(" ({source})");
             }
@@ -144,10 +140,7 @@ impl Recorder {
     /// Every message, and the name of its API.
     fn messages(&mut self, names: &[String]) -> Vec<(Message, String)> {
         let topics = &self.topics;
-        let mut ids: Vec<(String, &str)> = topics
-            .iter()
-            .map(|(id, name)| (id.to_string(), name.as_str()))
-            .collect();
+        let mut ids: Vec<(String, &str)> = topics.iter().map(|(id, name)| (id.to_string(), name)).collect();
         ids.push((METADATA_PARTITION.topic.to_string(), kafka::types::METADATA_TOPIC));
         let texts = &mut self.texts;
         let message = |frame: wire::Frame| {

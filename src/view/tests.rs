@@ -52,6 +52,10 @@ impl Observer for Both {
     fn scripted(&mut self, number: usize) {
         self.view.scripted(number);
     }
+    fn topic(&mut self, id: Uuid, name: &str) {
+        self.view.topic(id, name);
+        self.film.topic(id, name);
+    }
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
         // What is said at the very start makes a frame of its own there.
         if self.frames == 0 {

@@ -1,9 +1,10 @@
 //! How a path moves the cluster: until something has come about, with everything else kept back.
 
 use super::Line;
+use crate::checks::Violation;
 use crate::run::{Ended, Observer, Run};
 use crate::valve::{Frame, SharedValve};
-use kafka::{Note, TopicPartition};
+use kafka::{Note, TopicPartition, Uuid};
 use kafka_protocol::messages::ApiKey;
 use sim::disk::Strike;
 use sim::fault::{Fault, NodeId};
@@ -51,6 +52,12 @@ impl Observer for Watch<'_> {
     }
     fn strike(&mut self, time_ns: u64, node: NodeId, strike: &Strike) {
         self.also.strike(time_ns, node, strike);
+    }
+    fn topic(&mut self, id: Uuid, name: &str) {
+        self.also.topic(id, name);
+    }
+    fn broken(&mut self, violation: &Violation) {
+        self.also.broken(violation);
     }
     fn note(&mut self, time_ns: u64, node: NodeId, note: &Note) {
         self.also.note(time_ns, node, note);
