@@ -1,7 +1,8 @@
 //! Files in and out, as every command treats them.
 
 use super::Failure;
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, BadInput, Scenario};
+use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,28 +12,40 @@ pub(super) fn find(files: &[PathBuf], defaults: &[&str]) -> Result<Vec<(PathBuf,
     let defaults: Vec<PathBuf> = defaults.iter().map(PathBuf::from).collect();
     let files = if files.is_empty() { &defaults } else { files };
     let mut found = Vec::new();
-    for file in files {
-        let paths = if file.is_dir() {
-            let paths = scenario::files(file).map_err(|error| Failure {
-                code: 2,
-                text: format!("{}: cannot be listed: {error}", file.display()),
-            })?;
-            if paths.is_empty() {
-                return Err(Failure {
-                    code: 2,
-                    text: format!("{}: holds no scenario (*.json)", file.display()),
-                });
-            }
-            paths
-        } else {
-            vec![file.clone()]
-        };
-        for path in paths {
-            let scenario = scenario::load(&path)?;
-            found.push((path, Arc::new(scenario)));
-        }
+    for path in expanded(files)? {
+        let scenario = scenario::load(&path)?;
+        found.push((path, Arc::new(scenario)));
     }
     Ok(found)
+}
+
+/// Files, and the scenario files of directories.
+pub(super) fn expanded(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let bad = |file: &Path, what: String| Failure {
+        code: 2,
+        text: format!("{}: {what}", file.display()),
+    };
+    let mut paths = Vec::new();
+    for file in files {
+        if !file.is_dir() {
+            paths.push(file.clone());
+            continue;
+        }
+        let within = scenario::files(file).map_err(|error| bad(file, format!("cannot be listed: {error}")))?;
+        if within.is_empty() {
+            return Err(bad(file, "holds no scenario (*.json)".to_owned()));
+        }
+        paths.extend(within);
+    }
+    Ok(paths)
+}
+
+/// A file of JSON; `wrong` says what it is not if it cannot be one.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path, wrong: &str) -> Result<T, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| BadInput::unread(path, &error))?;
+    let read = serde_json::from_str(&text);
+    let bad = |error| BadInput::json(&path.display().to_string(), &error, format!("{wrong}: {error}"));
+    Ok(read.map_err(bad)?)
 }
 
 /// The commit of the checkout, if there is one.

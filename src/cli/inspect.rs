@@ -1,6 +1,7 @@
 //! `lint`, `schema`, `checks`, `man`: what needs no simulation.
 
 use super::Failure;
+use super::files::expanded;
 use crate::checks::Checks;
 use crate::scenario;
 use std::path::PathBuf;
@@ -8,16 +9,7 @@ use std::path::PathBuf;
 /// Validates files; all of them are read, the first error of each is printed.
 pub fn lint(files: &[PathBuf]) -> Result<u8, Failure> {
     let mut bad = 0;
-    let mut all = Vec::new();
-    for path in files {
-        match path.is_dir() {
-            true => {
-                all.extend(scenario::files(path).map_err(|error| Failure::machine("cannot list scenarios", &error))?)
-            }
-            false => all.push(path.clone()),
-        }
-    }
-    for file in &all {
+    for file in &expanded(files)? {
         match scenario::load(file) {
             Ok(scenario) => println!("{}: ok ({})", file.display(), scenario.name),
             Err(error) => {

@@ -5,10 +5,10 @@ use crate::checks::Violation;
 use crate::cluster::Cluster;
 use crate::isolate::isolated;
 use crate::run::{self, Class, Layout, Observer, Options, Outcome, Until};
-use crate::scenario::{self, BadInput, Expect, Scenario, THE_FILE};
+use crate::scenario::{self, BadInput, Expect, Scenario};
 use crate::series::Series;
 use crate::topics::Topics;
-use crate::view::faults::{self, Lasting};
+use crate::view::faults::Standing;
 use kafka::{Note, Uuid};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,7 +17,6 @@ use sim::fault::{Fault, NodeId};
 use sim::random::Tape;
 use sim::step::Stepped;
 use sim::world::World;
-use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
@@ -61,7 +60,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         log: args.log.clone(),
         layout: Layout::of(&scenario),
         topics: Topics::default(),
-        lasting: BTreeMap::new(),
+        standing: Standing::default(),
         index: 0,
         failed: None,
     };
@@ -147,24 +146,13 @@ struct Recording {
 }
 
 fn read(path: &std::path::Path, scenario: &Scenario) -> Result<Recording, Failure> {
-    let bad = |place: String, problem: String| {
-        Failure::from(BadInput {
-            file: path.display().to_string(),
-            place,
-            problem,
-        })
-    };
-    let text =
-        std::fs::read_to_string(path).map_err(|error| bad(THE_FILE.to_owned(), format!("cannot be read: {error}")))?;
-    let recording: Recording = serde_json::from_str(&text).map_err(|error| {
-        bad(
-            format!("line {}, column {}", error.line(), error.column()),
-            format!("not a recording: {error}"),
-        )
-    })?;
+    let recording: Recording = files::read_json(path, "not a recording")?;
     if recording.scenario != scenario.name {
-        let problem = format!("is what {} drew, not {}", recording.scenario, scenario.name);
-        return Err(bad("scenario".to_owned(), problem));
+        return Err(Failure::from(BadInput {
+            file: path.display().to_string(),
+            place: "scenario".to_owned(),
+            problem: format!("is what {} drew, not {}", recording.scenario, scenario.name),
+        }));
     }
     Ok(recording)
 }
@@ -216,8 +204,7 @@ struct Teller {
     log: Option<String>,
     layout: Layout,
     topics: Topics,
-    /// Faults that last, by their places.
-    lasting: BTreeMap<String, String>,
+    standing: Standing,
     index: u64,
     failed: Option<std::io::Error>,
 }
@@ -234,24 +221,6 @@ impl Teller {
     fn say(&self, time_ns: u64, who: &str, words: &str) {
         if self.log.is_some() {
             println!("{:>10.6} {who:<6} {words}", time_ns as f64 / 1e9);
-        }
-    }
-
-    /// What a fault does, in a sentence; none where it changes nothing: that all is healed is not told of what was well.
-    fn told(&mut self, fault: &Fault, name: &dyn Fn(NodeId) -> String) -> Option<String> {
-        match faults::lasting(fault, name) {
-            Some((place, Lasting::Begins(words))) => {
-                self.lasting.insert(place, words.clone());
-                Some(words)
-            }
-            Some((place, Lasting::Ends)) => {
-                let begun = self.lasting.remove(&place)?;
-                Some(format!("is over: {begun}"))
-            }
-            None => {
-                let subject = faults::node_of(fault).map_or_else(String::new, |node| name(node) + " ");
-                Some(subject + &faults::words(fault, name))
-            }
         }
     }
 
@@ -292,8 +261,9 @@ impl Observer for Teller {
         self.world(time_ns, "fault", &words);
         let names = self.layout.names.clone();
         let name = |node: NodeId| names[usize::from(node.0)].clone();
-        if let Some(words) = self.told(fault, &name) {
-            self.say(time_ns, "world", &words);
+        if let Some((node, words)) = self.standing.news(fault, &name) {
+            let subject = node.map_or_else(String::new, |node| name(node) + " ");
+            self.say(time_ns, "world", &(subject + &words));
         }
     }
 

@@ -1,8 +1,7 @@
 //! `report`: charts of what a sweep or a replay left in a directory.
 
-use super::files::write_whole;
+use super::files::{read_json, write_whole};
 use super::{Failure, sweep};
-use crate::scenario::{BadInput, THE_FILE};
 use reports::plot::{self, Figure, run, sweep as swept};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -13,23 +12,10 @@ const PAGE: &str = "report.html";
 
 /// None if there is no such file.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
-    let bad = |place: String, problem: String| {
-        Failure::from(BadInput {
-            file: path.display().to_string(),
-            place,
-            problem,
-        })
-    };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(bad(THE_FILE.to_owned(), format!("cannot be read: {error}"))),
-    };
-    let read = serde_json::from_str(&text).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        bad(place, format!("not what this version of highwater writes: {error}"))
-    });
-    read.map(Some)
+    match path.try_exists() {
+        Ok(false) => Ok(None),
+        _ => read_json(path, "not what this version of highwater writes").map(Some),
+    }
 }
 
 pub(super) fn report(dir: &Path) -> Result<u8, Failure> {

@@ -11,7 +11,7 @@ mod tests;
 mod words;
 
 pub use lesson::{Lesson, Quiz};
-pub use read::{BadInput, THE_FILE, files, load, parse};
+pub use read::{BadInput, files, load, parse};
 pub use script::{Action, Condition, Link, ScriptStep};
 
 use model::catalogue::{Entry, Question, Visitor, Wrong};

@@ -20,7 +20,27 @@ pub struct BadInput {
 }
 
 /// A place that is no place in the file.
-pub const THE_FILE: &str = "the file itself";
+const THE_FILE: &str = "the file itself";
+
+impl BadInput {
+    /// A file that cannot be read.
+    pub fn unread(path: &Path, error: &std::io::Error) -> BadInput {
+        BadInput {
+            file: path.display().to_string(),
+            place: THE_FILE.to_owned(),
+            problem: format!("cannot be read: {error}"),
+        }
+    }
+
+    /// Text that is not the JSON that it should be.
+    pub fn json(file: &str, error: &serde_json::Error, problem: impl Into<String>) -> BadInput {
+        BadInput {
+            file: file.to_owned(),
+            place: format!("line {}, column {}", error.line(), error.column()),
+            problem: problem.into(),
+        }
+    }
+}
 
 impl fmt::Display for BadInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,13 +65,8 @@ pub fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// Reads and validates a file.
 pub fn load(path: &Path) -> Result<Scenario, BadInput> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| BadInput {
-        file: file.clone(),
-        place: THE_FILE.to_owned(),
-        problem: format!("cannot be read: {error}"),
-    })?;
-    parse(&file, &text)
+    let text = std::fs::read_to_string(path).map_err(|error| BadInput::unread(path, &error))?;
+    parse(&path.display().to_string(), &text)
 }
 
 /// Validates a scenario's text; `file` is only named in errors.
@@ -60,25 +75,17 @@ pub fn parse(file: &str, text: &str) -> Result<Scenario, BadInput> {
     let scenario: Scenario = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        let place = format!("line {}, column {}", inner.line(), inner.column());
         let problem = inner.to_string();
-        let problem = problem.split(" at line ").next().unwrap_or(&problem).to_owned();
-        let place = match path.as_str() {
-            // The end of the file came in the middle of something.
-            "." | "?" => place,
-            path => format!("{place} ({path})"),
-        };
-        BadInput {
-            file: file.to_owned(),
-            place,
-            problem,
+        let mut bad = BadInput::json(file, &inner, problem.split(" at line ").next().unwrap_or(&problem));
+        // "?": the end of the file came in the middle of something.
+        if !matches!(path.as_str(), "." | "?") {
+            bad.place += &format!(" ({path})");
         }
+        bad
     })?;
-    deserializer.end().map_err(|error| BadInput {
-        file: file.to_owned(),
-        place: format!("line {}, column {}", error.line(), error.column()),
-        problem: "nothing may follow the scenario's closing brace".to_owned(),
-    })?;
+    deserializer
+        .end()
+        .map_err(|error| BadInput::json(file, &error, "nothing may follow the scenario's closing brace"))?;
     let mut lint = Lint {
         file,
         scenario: &scenario,

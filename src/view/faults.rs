@@ -1,6 +1,10 @@
 //! Faults in words, where they strike, and how long they last.
 
 use sim::fault::{DiskFault, Fault, NodeId, Refusal, Survival};
+use std::collections::BTreeMap;
+
+/// Where links that come and go have their place.
+pub const FLAP: &str = "flap";
 
 /// What a fault does to what lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +123,7 @@ pub fn lasting(fault: &Fault, name: &dyn Fn(NodeId) -> String) -> Option<(String
         Fault::Loss { from, to, .. } | Fault::SlowLink { from, to, .. } => {
             format!("{} {} {}", name(*from), name(*to), fault.kind())
         }
-        Fault::Flap { .. } => "flap".to_owned(),
+        Fault::Flap { .. } => FLAP.to_owned(),
         Fault::Disk {
             node,
             disk:
@@ -138,6 +142,31 @@ pub fn lasting(fault: &Fault, name: &dyn Fn(NodeId) -> String) -> Option<(String
         Lasting::Ends
     };
     Some((place, lasting))
+}
+
+/// The faults that last, while a run goes on.
+#[derive(Debug, Default)]
+pub struct Standing(BTreeMap<String, String>);
+
+impl Standing {
+    /// What a fault says that was not so before, and of which node: a sentence without its subject. Nothing where it ends
+    /// what had not begun: that all is healed is not told of what was well.
+    pub fn news(&mut self, fault: &Fault, name: &dyn Fn(NodeId) -> String) -> Option<(Option<NodeId>, String)> {
+        match lasting(fault, name) {
+            Some((place, Lasting::Ends)) => Some((None, format!("is over: {}", self.0.remove(&place)?))),
+            begins => {
+                if let Some((place, Lasting::Begins(sentence))) = begins {
+                    self.0.insert(place, sentence);
+                }
+                Some((node_of(fault), words(fault, name)))
+            }
+        }
+    }
+
+    /// Links no longer come and go; whether they did.
+    pub fn steadies(&mut self) -> bool {
+        self.0.remove(FLAP).is_some()
+    }
 }
 
 #[cfg(test)]
@@ -167,5 +196,18 @@ mod tests {
         assert_eq!(lasting(&disk(DiskFault::Healthy), &name), Some((place, Lasting::Ends)));
         assert_eq!(lasting(&disk(DiskFault::BitFlip), &name), None);
         assert_eq!(lasting(&Fault::Kill { node: NodeId(0) }, &name), None);
+    }
+
+    #[test]
+    fn an_end_is_news_only_of_what_had_begun() {
+        let full = |disk| Fault::Disk { node: NodeId(1), disk };
+        let mut standing = Standing::default();
+        assert_eq!(standing.news(&full(DiskFault::Healthy), &name), None);
+        let begun = (Some(NodeId(1)), "has a full disk".to_owned());
+        assert_eq!(standing.news(&full(DiskFault::Full), &name), Some(begun));
+        let over = (None, "is over: b2 has a full disk".to_owned());
+        assert_eq!(standing.news(&full(DiskFault::Healthy), &name), Some(over));
+        assert_eq!(standing.news(&full(DiskFault::Healthy), &name), None);
+        assert!(!standing.steadies());
     }
 }

@@ -20,7 +20,7 @@ use crate::run::{Layout, Observer};
 use crate::scenario::Scenario;
 use crate::tap::Tap;
 use crate::topics::Topics;
-use faults::Lasting;
+use faults::{FLAP, Lasting, Standing};
 use kafka::{ClientNote, METADATA_PARTITION, Note, TopicPartition, Uuid};
 use reports::view::{Cause, Decided, KEYFRAME_EVERY, Kind, Lane, Narration, Question, State, Texts, Turn};
 use silence::Silence;
@@ -78,12 +78,12 @@ pub struct Recorder {
     /// The last step of each node.
     last: BTreeMap<u16, u32>,
     silence: Silence,
-    /// Who led the metadata quorum last.
-    quorum_leader: Option<u16>,
     state: State,
     /// By partition, as replicas have learnt it.
     committed: BTreeMap<u16, Decided>,
+    /// As of the last step that is closed, and of now.
     lasting: BTreeMap<String, String>,
+    standing: Standing,
     keyframes: Vec<reports::view::Changes>,
     texts: Texts,
     is_running: Vec<bool>,
@@ -116,10 +116,10 @@ impl Recorder {
             told: None,
             last: BTreeMap::new(),
             silence: Silence::default(),
-            quorum_leader: None,
             state: State::default(),
             committed: BTreeMap::new(),
             lasting: BTreeMap::new(),
+            standing: Standing::default(),
             keyframes: Vec::new(),
             texts: Texts::default(),
             is_running: vec![false; layout.names.len()],
@@ -291,14 +291,14 @@ impl Recorder {
 
     /// The faults behind what a node concludes from silence.
     fn explain(&mut self, node: u16, partition: u16, note: &Note, at: u32, causes: &mut Vec<(Cause, u32)>) {
-        let silent = silence::concluded(node, partition, note, &self.state, &self.lanes, self.quorum_leader);
+        let silent = self.silence.concluded(node, partition, note, &self.state, &self.lanes);
         for peer in silent {
             let fault = self.silence.between(node, peer).filter(|step| *step < at);
             let cause = fault.map(|step| (Cause::Fault, step));
             causes.extend(cause.filter(|cause| !causes.contains(cause)));
         }
         if let Note::BecameQuorumLeader { .. } = note {
-            self.quorum_leader = Some(node);
+            self.silence.leads(node);
         }
     }
 
@@ -463,19 +463,13 @@ impl Observer for Recorder {
 
     fn fault(&mut self, time_ns: u64, fault: &Fault) {
         let name = |node: NodeId| self.layout.names[usize::from(node.0)].clone();
-        let lasting = faults::lasting(fault, &name);
-        let is_news = match &lasting {
-            Some((place, Lasting::Ends)) => {
-                let is_it = |seen: &Seen| seen.lasting.as_ref().is_some_and(|(known, _)| known == place);
-                self.lasting.contains_key(place) || self.open.iter().any(is_it)
-            }
-            _ => true,
+        let Some((_, what)) = self.standing.news(fault, &name) else {
+            return;
         };
         let heals = matches!(fault, Fault::HealLinks);
         let cuts = self.open.iter().rev().find_map(|seen| seen.cuts.clone());
         let mut cuts = cuts.unwrap_or_else(|| self.state.cuts.clone());
-        let had_cuts = !cuts.is_empty();
-        if !is_news || (heals && !had_cuts && !self.lasting.contains_key("flap")) {
+        if heals && !self.standing.steadies() && cuts.is_empty() {
             return;
         }
         if heals {
@@ -495,16 +489,9 @@ impl Observer for Recorder {
             Fault::Resume { node } => paused.push((node.0, false)),
             _ => {}
         }
-        let what = match (&lasting, faults::words(fault, &name)) {
-            (Some((place, Lasting::Ends)), _) => {
-                format!("is over: {}", self.lasting.get(place).cloned().unwrap_or_default())
-            }
-            (_, words) => words,
-        };
-        let lasting = if heals {
-            Some(("flap".to_owned(), Lasting::Ends))
-        } else {
-            lasting
+        let lasting = match heals {
+            true => Some((FLAP.to_owned(), Lasting::Ends)),
+            false => faults::lasting(fault, &name),
         };
         let seen = Seen {
             time_ns,

@@ -5,13 +5,15 @@ use kafka::{NodeId, Note};
 use reports::view::{Lane, State};
 use std::collections::BTreeMap;
 
-/// Faults that last, each with the step in which it struck. Nodes are lanes.
+/// Faults that last, each with the step in which it struck, and whom voters listen to. Nodes are lanes.
 #[derive(Debug, Default)]
 pub struct Silence {
     dead: BTreeMap<u16, u32>,
     paused: BTreeMap<u16, u32>,
     /// From, to.
     cuts: BTreeMap<(u16, u16), u32>,
+    /// Who led the metadata quorum last.
+    leader: Option<u16>,
 }
 
 impl Silence {
@@ -23,6 +25,11 @@ impl Silence {
     /// It was stopped or went on.
     pub fn paused(&mut self, step: u32, node: u16, paused: bool) {
         set(&mut self.paused, node, step, paused);
+    }
+
+    /// It leads the metadata quorum.
+    pub fn leads(&mut self, node: u16) {
+        self.leader = Some(node);
     }
 
     /// All links that are cut from now on.
@@ -39,6 +46,25 @@ impl Silence {
         let of_links = [self.cuts.get(&(peer, node)), self.cuts.get(&(node, peer))];
         of_peer.into_iter().chain(of_links).flatten().copied().max()
     }
+
+    /// Of whom a node concludes with this note that they are silent; `partition` is the note's, in a state that does not
+    /// know of the note yet.
+    pub fn concluded(&self, node: u16, partition: u16, note: &Note, state: &State, lanes: &[Lane]) -> Vec<u16> {
+        let lane_of = |id: i32| lanes.iter().position(|lane| lane.id == id).map(|lane| lane as u16);
+        match note {
+            Note::BrokerDecided {
+                broker, fenced: true, ..
+            } => lane_of(broker.0).into_iter().collect(),
+            Note::IsrProposed { isr, .. } => {
+                let known = state.replicas.get(&(node, partition));
+                let known = known.map_or(&[][..], |replica| &replica.isr);
+                let left = known.iter().filter(|id| !isr.contains(&NodeId(**id)));
+                left.filter_map(|id| lane_of(*id)).collect()
+            }
+            Note::BecameCandidate { .. } => self.leader.into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 fn set(steps: &mut BTreeMap<u16, u32>, node: u16, step: u32, holds: bool) {
@@ -46,32 +72,6 @@ fn set(steps: &mut BTreeMap<u16, u32>, node: u16, step: u32, holds: bool) {
         steps.entry(node).or_insert(step);
     } else {
         steps.remove(&node);
-    }
-}
-
-/// Of whom a node concludes with this note that they are silent; `partition` is the note's, in a state that does not know
-/// of the note yet, and the quorum was last led by `leader`.
-pub fn concluded(
-    node: u16,
-    partition: u16,
-    note: &Note,
-    state: &State,
-    lanes: &[Lane],
-    leader: Option<u16>,
-) -> Vec<u16> {
-    let lane_of = |id: i32| lanes.iter().position(|lane| lane.id == id).map(|lane| lane as u16);
-    match note {
-        Note::BrokerDecided {
-            broker, fenced: true, ..
-        } => lane_of(broker.0).into_iter().collect(),
-        Note::IsrProposed { isr, .. } => {
-            let known = state.replicas.get(&(node, partition));
-            let known = known.map_or(&[][..], |replica| &replica.isr);
-            let left = known.iter().filter(|id| !isr.contains(&NodeId(**id)));
-            left.filter_map(|id| lane_of(*id)).collect()
-        }
-        Note::BecameCandidate { .. } => leader.into_iter().collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{arms, quorum as quorum_arms};
 use crate::checks::Checks;
 use crate::exhaustive::COUNTEREXAMPLE_VERSION;
-use crate::scenario::{BadInput, Controllers, Scenario, THE_FILE};
+use crate::scenario::{BadInput, Controllers, Scenario};
 use model::catalogue::{self, Question, Visitor};
 use model::check::{Spec, Trace};
 use model::quorum::{self, Quorum};
@@ -58,27 +58,17 @@ type Wrong = (String, String);
 impl Path {
     /// Reads a file.
     pub fn load(path: &std::path::Path) -> Result<Path, BadInput> {
-        let file = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => Path::parse(&file, &text),
-            Err(error) => Err(BadInput {
-                file,
-                place: THE_FILE.to_owned(),
-                problem: format!("cannot be read: {error}"),
-            }),
-        }
+        let text = std::fs::read_to_string(path).map_err(|error| BadInput::unread(path, &error))?;
+        Path::parse(&path.display().to_string(), &text)
     }
 
     /// Reads a text; `file` names it in errors.
     pub fn parse(file: &str, text: &str) -> Result<Path, BadInput> {
-        let written: Result<Written, Wrong> = serde_json::from_str(text).map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            (
-                place,
-                format!("not a counterexample as `check --out` writes it: {error}"),
-            )
-        });
-        written.and_then(Path::of).map_err(|(place, problem)| BadInput {
+        let written: Written = serde_json::from_str(text).map_err(|error| {
+            let problem = format!("not a counterexample as `check --out` writes it: {error}");
+            BadInput::json(file, &error, problem)
+        })?;
+        Path::of(written).map_err(|(place, problem)| BadInput {
             file: file.to_owned(),
             place,
             problem,
