@@ -116,13 +116,17 @@ pub struct Bar {
     pub words: String,
 }
 
+/// The whole number that this is but for rounding; only these have labels.
+pub fn whole(value: f64) -> Option<f64> {
+    Some(value.round()).filter(|whole| (value - whole).abs() < 1e-6)
+}
+
 /// The label of a power of ten; between them there is no room.
 fn power(value: f64) -> String {
-    let exponent = value.log10();
-    match (exponent - exponent.round()).abs() < 1e-6 {
-        true if value >= 1.0 => crate::table::short(value.round() as u64),
-        true => format!("{value}"),
-        false => String::new(),
+    match whole(value.log10()) {
+        Some(_) if value >= 1.0 => crate::table::short(value.round() as u64),
+        Some(_) => format!("{value}"),
+        None => String::new(),
     }
 }
 

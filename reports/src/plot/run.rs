@@ -1,7 +1,7 @@
 //! Charts of one run.
 
 use super::Figure;
-use super::chart::{Drawn, Plane, TEXT, color, legend, line, steps, svg, thin};
+use super::chart::{Drawn, Plane, TEXT, color, legend, line, steps, svg, thin, whole};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,7 @@ fn over_time(
             .light_line_style(TRANSPARENT)
             .x_desc("simulated seconds")
             .y_desc(axis)
-            .x_label_formatter(&whole)
+            .x_label_formatter(&number)
             .y_label_formatter(label)
             .label_style(TEXT)
             .draw()?;
@@ -151,13 +151,8 @@ fn over_time(
     })
 }
 
-/// The label of a whole number; between them there is none.
-fn whole(value: &f64) -> String {
-    if value.fract() == 0.0 {
-        format!("{value}")
-    } else {
-        String::new()
-    }
+fn number(value: &f64) -> String {
+    whole(*value).map_or_else(String::new, |whole| whole.to_string())
 }
 
 /// A row for each kind of fault, the one that came first on top.
@@ -188,7 +183,7 @@ fn faults(run: &Run) -> String {
 fn offsets(run: &Run, partition: &Partition) -> String {
     let values = partition.replicas.iter().flat_map(|replica| &replica.log_end);
     let high = values.map(|point| point.1).fold(1.0, f64::max) * 1.15;
-    over_time(run, (420, true), (0.0, high), ("offset", &whole), |chart| {
+    over_time(run, (420, true), (0.0, high), ("offset", &number), |chart| {
         for (at, replica) in partition.replicas.iter().enumerate() {
             let lines = [
                 (&replica.log_end, 1, ""),
@@ -206,7 +201,7 @@ fn offsets(run: &Run, partition: &Partition) -> String {
 
 fn isr(run: &Run, partition: &Partition) -> String {
     let high = partition.isr.iter().map(|point| point.1).fold(1.0, f64::max) + 0.9;
-    over_time(run, (220, false), (0.0, high), ("replicas", &whole), |chart| {
+    over_time(run, (220, false), (0.0, high), ("replicas", &number), |chart| {
         let line = steps(&partition.isr, run.end_s);
         chart.draw_series(LineSeries::new(line, color(0).stroke_width(2)))?;
         Ok(())
@@ -240,13 +235,12 @@ fn latency(run: &Run) -> String {
     })
 }
 
-/// A power of ten of milliseconds; between them there is no label.
+/// A power of ten of milliseconds.
 fn duration(exponent: &f64) -> String {
-    let ms = 10f64.powf(exponent.round());
-    match (exponent - exponent.round()).abs() < 1e-6 {
-        true if ms >= 1_000.0 => format!("{} s", ms / 1_000.0),
-        true => format!("{ms} ms"),
-        false => String::new(),
+    match whole(*exponent).map(|exponent| 10f64.powf(exponent)) {
+        Some(ms) if ms >= 1_000.0 => format!("{} s", ms / 1_000.0),
+        Some(ms) => format!("{ms} ms"),
+        None => String::new(),
     }
 }
 
@@ -258,7 +252,7 @@ fn availability(run: &Run) -> String {
             *acked += u32::from(sent.latency_ms.is_some());
         }
     }
-    over_time(run, (220, false), (0.0, 105.0), ("% acknowledged", &whole), |chart| {
+    over_time(run, (220, false), (0.0, 105.0), ("% acknowledged", &number), |chart| {
         let bars = seconds.iter().enumerate().filter(|(_, (_, all))| *all > 0);
         chart.draw_series(bars.map(|(second, (acked, all))| {
             let share = 100.0 * f64::from(*acked) / f64::from(*all);
