@@ -6,7 +6,7 @@ use crate::serve::properties::{BadProperty, Properties};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -69,9 +69,9 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let config = configuration(args)?;
-    let filter = EnvFilter::new(&args.log);
+    let level: LevelFilter = args.log.parse().expect("the command line takes nothing else");
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)

@@ -71,7 +71,7 @@ async fn run(nodes: u16, port: u16, data: &Path, more: &[String]) -> Result<(), 
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut members = Vec::new();
     for id in 1..=nodes {
-        let file = data.join(format!("node-{id}.properties"));
+        let file = file_of(id, data);
         let started = std::fs::write(&file, properties(id, nodes, port, data)).and_then(|()| start(id, &file, more));
         match started {
             Ok(member) => members.push(member),
@@ -94,11 +94,8 @@ async fn run(nodes: u16, port: u16, data: &Path, more: &[String]) -> Result<(), 
             Ok(None) => true,
             Ok(Some(status)) => {
                 let id = member.id;
-                let file = data.join(format!("node-{id}.properties"));
-                let file = file.display();
-                say(&format!(
-                    "{id} | ended: {status}; again with: highwater serve --config {file}"
-                ));
+                let again = format!("highwater serve --config {}", file_of(id, data).display());
+                say(&format!("{id} | ended: {status}; again with: {again}"));
                 broken.extend(complaint(id, status));
                 never_served |= !status.success() && member.since.elapsed() < AT_ONCE;
                 false
@@ -138,6 +135,10 @@ async fn run(nodes: u16, port: u16, data: &Path, more: &[String]) -> Result<(), 
         Some(first) => Err(Failure(first.clone())),
         None => Ok(()),
     }
+}
+
+fn file_of(id: u16, data: &Path) -> PathBuf {
+    data.join(format!("node-{id}.properties"))
 }
 
 fn complaint(id: u16, status: ExitStatus) -> Option<String> {
